@@ -1,0 +1,1 @@
+//! Meridian's mind: what a run means, and the durable scheduler that drives it.

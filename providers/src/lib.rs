@@ -1,0 +1,3 @@
+//! Meridian's world: clouds, gates, metric sources and the sandbox.
+
+pub mod sandbox;

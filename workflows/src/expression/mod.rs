@@ -1,0 +1,1 @@
+//! One expression language everywhere: a checked, bounded subset of CEL with units.
