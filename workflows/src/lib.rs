@@ -1,3 +1,8 @@
 //! Meridian's language: a YAML text becomes a Document, a Workflow and a Plan. It knows no cloud, no clock and no I/O.
 
+pub mod duration;
 pub mod expression;
+pub mod plan;
+pub mod share;
+pub mod vocabulary;
+pub mod workflow;

@@ -1,0 +1,447 @@
+//! What a workflow means: valid, with inputs, defaults, presets and libraries applied. Nothing here is executable yet.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::duration::Duration;
+use crate::share::Share;
+
+/// A release as a platform team wrote it, with every default written out.
+///
+/// *Guarantees* (held by the decoder): names refer to things that exist; phases' `needs` have no cycle; shares of a region
+/// rise; expressions parse and their units agree; zones exist.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workflow {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub description: Option<String>,
+    /// Inputs with their values, defaults applied.
+    pub inputs: BTreeMap<String, String>,
+    pub release: Release,
+    /// In the order of the file.
+    pub regions: IndexMap<String, Region>,
+    /// In the order of the file.
+    pub phases: Vec<Phase>,
+    /// Gates that something uses, of the workflow and its libraries.
+    pub gates: IndexMap<String, Gate>,
+    pub metrics: BTreeMap<String, Metric>,
+    pub sources: BTreeMap<String, Source>,
+    pub calendars: BTreeMap<String, Calendar>,
+    pub rollback: Rollback,
+    pub on_conflict: OnConflict,
+    pub schedules: Vec<Schedule>,
+    pub notifications: Vec<Notification>,
+    pub notifiers: BTreeMap<String, Notifier>,
+    /// Known features that this build cannot run yet: `validate` warns about each, `run` refuses the workflow.
+    pub not_available_yet: Vec<String>,
+}
+
+/// What is being released. A plain string is an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Release {
+    Image(String),
+    Package { url: String, sha256: String },
+    TaskDefinition(String),
+    Flag(String),
+}
+
+impl Release {
+    /// The short name that people and telemetry use for this version: an image's tag (or digest), else the last path segment.
+    pub fn version(&self) -> &str {
+        let text = match self {
+            Release::Image(image) => {
+                let name = image.rsplit('/').next().unwrap_or(image);
+                return match (name.split_once('@'), name.split_once(':')) {
+                    (Some((_, digest)), _) => digest,
+                    (None, Some((_, tag))) => tag,
+                    (None, None) => name,
+                };
+            }
+            Release::Package { url, .. } => url,
+            Release::TaskDefinition(text) | Release::Flag(text) => text,
+        };
+        text.rsplit('/').next().unwrap_or(text)
+    }
+}
+
+/// One region: where traffic is served.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Region {
+    /// The provider's key, as in `kubernetes`.
+    pub provider: String,
+    /// The provider's settings, defaults merged under them.
+    pub settings: serde_json::Value,
+    /// This region's part of the world's traffic, for the blast-radius arithmetic.
+    pub global_traffic: Option<Share>,
+    /// An IANA zone; windows with `timezone: region` are judged in it.
+    pub timezone: Option<String>,
+    /// Overrides the workflow's release.
+    pub release: Option<Release>,
+}
+
+/// A group of regions that are rolled out by one strategy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Phase {
+    pub name: String,
+    pub regions: Vec<String>,
+    /// Phases that must have passed; resolved (the phase before, when the file names none).
+    pub needs: Vec<String>,
+    /// Regions at once, at least 1.
+    pub max_parallel: u32,
+    /// Regions that may fail before the phase does.
+    pub max_failures: u32,
+    /// After each region's last stage, still watched.
+    pub bake: Duration,
+    pub before: Vec<String>,
+    /// Gates judged once each region's bake is over.
+    pub after: Vec<String>,
+    /// Strategy resolved: presets applied, its `watch`, `before`, `after` added to each stage's.
+    pub stages: Vec<Stage>,
+}
+
+/// One step of exposure inside a region.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stage {
+    pub exposure: Exposure,
+    pub bake: Duration,
+    pub before: Vec<String>,
+    pub watch: Vec<String>,
+    pub after: Vec<String>,
+    /// How long the shift may take until it counts as stuck.
+    pub deadline: Duration,
+}
+
+/// Who meets the candidate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Exposure {
+    /// Mirrored traffic: users see only the baseline's answers.
+    Shadow(Share),
+    /// Requests that carry a header, a cookie or a tenant's mark.
+    Audience(BTreeMap<String, String>),
+    Traffic(Share),
+}
+
+impl Exposure {
+    /// The share of live traffic on the candidate: zero for mirrored traffic and audiences.
+    pub fn traffic(&self) -> Share {
+        match self {
+            Exposure::Traffic(share) => *share,
+            Exposure::Shadow(_) | Exposure::Audience(_) => Share::ZERO,
+        }
+    }
+}
+
+/// A question that a node must pass.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gate {
+    pub kind: GateKind,
+    /// Time between two readings, at least one second.
+    pub every: Duration,
+    /// How long a breach must last before it acts.
+    #[serde(rename = "for")]
+    pub breached_for: Duration,
+    /// No reading counts before this much of the node has passed.
+    pub initial_delay: Duration,
+    /// One reading's own deadline.
+    pub timeout: Duration,
+    pub on_no_data: Policy,
+    pub on_error: Policy,
+    /// What a failed `http`, `command` or threshold without its own severity does.
+    pub on_fail: Policy,
+    /// A hold lasts at most this long, then the run needs attention.
+    pub hold_for: Duration,
+    /// Judged and recorded, never acts.
+    pub dry_run: bool,
+}
+
+/// What a judgement other than a pass leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Policy {
+    /// Must be written out and is warned about; never allowed for failures.
+    Advance,
+    Hold,
+    Ask,
+    Rollback,
+}
+
+/// The kinds of gate, one key each in the language.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GateKind {
+    Metric(MetricGate),
+    Approval(Approval),
+    Window(Window),
+    Http(HttpGate),
+    Command(CommandGate),
+    /// Known to the language, not to this build; kept so that nothing is lost.
+    NotYet {
+        kind: String,
+        settings: serde_json::Value,
+    },
+}
+
+impl GateKind {
+    /// The gate's key in the language.
+    pub fn name(&self) -> &str {
+        match self {
+            GateKind::Metric(_) => "metric",
+            GateKind::Approval(_) => "approval",
+            GateKind::Window(_) => "window",
+            GateKind::Http(_) => "http",
+            GateKind::Command(_) => "command",
+            GateKind::NotYet { kind, .. } => kind,
+        }
+    }
+
+    /// Whether the core judges it alone, from people and time; every other kind asks the world.
+    pub fn is_judged_in_the_core(&self) -> bool {
+        matches!(self, GateKind::Approval(_) | GateKind::Window(_))
+    }
+}
+
+/// Thresholds over one metric. Expressions see `candidate`, `baseline` (in the metric's unit) and `samples` (counts).
+/// At least one threshold is given; a reading that breaches none of them, with enough samples, passes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricGate {
+    /// A metric's name.
+    pub query: String,
+    /// Fewer samples in the candidate's window are no verdict yet.
+    pub min_samples: Option<u64>,
+    pub hold_when: Option<String>,
+    pub ask_when: Option<String>,
+    pub rollback_when: Option<String>,
+    /// Whether any threshold mentions the baseline, so that it must be read too.
+    pub needs_baseline: bool,
+    /// Left out where no concurrent baseline serves (at 100 %).
+    pub concurrent_only: bool,
+}
+
+/// People say yes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// Different people needed.
+    pub count: u32,
+    /// Roles (or people) who may answer; empty = anybody.
+    pub from: Vec<String>,
+    /// Roles of which at least one approver each is needed.
+    pub require: Vec<String>,
+    /// Counted from the moment of asking; none = never.
+    pub expires: Option<Duration>,
+    pub on_expiry: Policy,
+    /// Whether the person who started the run may approve.
+    pub starter_may_approve: bool,
+}
+
+/// Opening hours. Empty `days` means every day; no `from`/`to` means the whole day; `to` before `from` crosses midnight.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    pub days: Vec<Day>,
+    pub from: Option<jiff::civil::Time>,
+    pub to: Option<jiff::civil::Time>,
+    pub timezone: Zone,
+    /// Calendars whose denials close the window.
+    pub calendars: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Zone {
+    /// The zone of the region that asks.
+    Region,
+    /// An IANA zone.
+    Named(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Day {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+/// When nothing may move. Deny beats allow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Calendar {
+    pub deny: Vec<Denial>,
+}
+
+/// One closed stretch of a calendar, with the reason that people are told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Denial {
+    pub closed: Closed,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Closed {
+    /// Whole days, both included, in the judged zone.
+    Dates {
+        from: jiff::civil::Date,
+        to: jiff::civil::Date,
+    },
+    /// Every week; empty days = all; no times = the whole day.
+    Weekly {
+        days: Vec<Day>,
+        from: Option<jiff::civil::Time>,
+        to: Option<jiff::civil::Time>,
+    },
+    /// From an iCalendar file: local times in the judged zone, end excluded.
+    Local {
+        from: jiff::civil::DateTime,
+        to: jiff::civil::DateTime,
+    },
+    /// From an iCalendar file: instants, end excluded.
+    Instants { from: jiff::Timestamp, to: jiff::Timestamp },
+}
+
+/// An HTTP question: status, then CEL over the JSON body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpGate {
+    /// A template.
+    pub url: String,
+    pub method: String,
+    /// Values are templates or secrets.
+    pub headers: BTreeMap<String, Text>,
+    pub body: Option<String>,
+    /// Accepted statuses; at least one.
+    pub status: Vec<u16>,
+    /// CEL over `body` (JSON) and `status`; must be true to pass.
+    pub pass_when: Option<String>,
+}
+
+/// A program's exit code is the answer: 0 passes, anything else fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandGate {
+    /// Program and arguments, each a template; never a shell.
+    pub run: Vec<String>,
+    pub env: BTreeMap<String, Text>,
+}
+
+/// A template, or the name of a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Text {
+    Template(String),
+    Secret(String),
+}
+
+/// A named question to a metric source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metric {
+    pub source: String,
+    pub unit: MetricUnit,
+    pub window: Duration,
+    /// A template, rendered once per arm.
+    pub query: String,
+    /// A template whose answer is the number of samples in the window.
+    pub samples: Option<String>,
+    pub description: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MetricUnit {
+    Ratio,
+    Percent,
+    Seconds,
+    Bytes,
+    Count,
+    PerSecond,
+    Custom(String),
+}
+
+/// Where metrics are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// The source's key, as in `prometheus`.
+    pub kind: String,
+    pub settings: serde_json::Value,
+}
+
+/// How a rollback goes about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    pub scope: Scope,
+    /// From the decision until every region in scope must be verified at share 0; then it escalates.
+    pub deadline: Duration,
+    /// Between share 0 and the removal of the candidate.
+    pub drain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Scope {
+    /// Back to the previous passed share, then hold.
+    Stage,
+    Region,
+    Phase,
+    Run,
+}
+
+/// What happens to a run that wants a claimed target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnConflict {
+    Queue,
+    Reject,
+    /// Same workflow only: the older run is rolled back first.
+    Supersede,
+}
+
+/// A scheduled start; it takes the newest submitted release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Schedule {
+    /// Five fields: minute, hour, day of month, month, day of week.
+    pub cron: String,
+    pub timezone: String,
+    pub missed: Missed,
+}
+
+/// What happens to an instant that passed while the engine was down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missed {
+    Skip,
+    RunOnce,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notification {
+    pub to: String,
+    pub events: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notifier {
+    pub kind: String,
+    pub settings: serde_json::Value,
+}
