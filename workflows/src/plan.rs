@@ -1,5 +1,9 @@
 //! The plan: an immutable, fingerprinted DAG with everything a run needs to know, compiled from a valid workflow.
 
+pub mod compile;
+#[cfg(test)]
+mod story;
+
 use std::fmt;
 
 use petgraph::Direction;
