@@ -8,4 +8,5 @@ pub mod limits;
 pub mod plan;
 pub mod share;
 pub mod vocabulary;
+pub mod window;
 pub mod workflow;
