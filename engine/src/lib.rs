@@ -1,1 +1,4 @@
 //! Meridian's mind: what a run means, and the durable scheduler that drives it.
+
+pub mod ports;
+pub mod run;

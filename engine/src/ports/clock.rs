@@ -1,0 +1,20 @@
+//! What time it is, for the shells; the core is told.
+
+use jiff::Timestamp;
+use meridian_workflows::duration::Duration;
+
+/// *Guarantees*: `now` never runs backward in one process. `jump` reports, once each, by how much the wall clock has moved
+/// against steady time, so that a bake does not count what nobody lived through.
+#[async_trait::async_trait]
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+
+    /// The jump since the last call, if any: from which instant to which.
+    fn take_jump(&self) -> Option<(Timestamp, Timestamp)>;
+
+    /// Returns at `at` or later; an early return is harmless.
+    async fn sleep_until(&self, at: Timestamp);
+}
+
+/// A difference between wall and steady time that is still no jump.
+pub const JUMP_TOLERANCE: Duration = Duration::from_secs(2);

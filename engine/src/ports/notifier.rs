@@ -1,0 +1,18 @@
+//! Tells people. Best effort: it never blocks or changes a run.
+
+use super::failure::Failure;
+
+#[async_trait::async_trait]
+pub trait Notifier: Send + Sync {
+    async fn tell(&self, message: &Message) -> Result<(), Failure>;
+}
+
+/// One message about a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub run: String,
+    pub workflow: String,
+    /// What happened, as in `rollback-started`.
+    pub event: String,
+    pub text: String,
+}

@@ -1,0 +1,282 @@
+//! Where journals, leases, claims, signals and submissions are kept, durably.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use meridian_workflows::duration::Duration;
+use meridian_workflows::plan::{Fingerprint, Plan};
+use serde::{Deserialize, Serialize};
+
+use crate::run::entry::{Entry, Hash};
+use crate::run::signal::Signal;
+use crate::run::state::{RunId, State};
+
+/// *Guarantees asked*: what was acknowledged survives power loss; `append` is all or nothing and only for the holder of the
+/// live lease at the expected position; entries are never changed or removed; a signal is answered in the same step that
+/// takes it. Calls of many runs may share one transaction and one flush.
+#[async_trait::async_trait]
+pub trait Store: Send + Sync {
+    // --- runs and journals ---
+
+    /// Stores the plan once under its fingerprint, gives the run its name (`WORKFLOW-0001`, counted per workflow) and writes
+    /// its first entry, made by `first` for that name. The run is due at once.
+    async fn create(&self, new: NewRun) -> Result<RunId, Error>;
+
+    /// Adds entries to a journal.
+    ///
+    /// *Errors*: [`Error::Conflict`] when the journal is not at `after_seq`, [`Error::LostLease`] when the lease is not the
+    /// live one. Then nothing was written.
+    async fn append(&self, lease: &Lease, append: Append) -> Result<(), Error>;
+
+    /// Everything needed to go on with a run: its plan, the newest snapshot where one is kept, and the entries after it.
+    async fn load(&self, run: &RunId) -> Result<Stored, Error>;
+
+    /// Stored entries from `from_seq` on, at most `limit`, unread and unchecked: bytes as written.
+    async fn journal(&self, run: &RunId, from_seq: u64, limit: usize) -> Result<Vec<RawEntry>, Error>;
+
+    async fn plan(&self, fingerprint: &Fingerprint) -> Result<Arc<Plan>, Error>;
+
+    /// Runs by name of workflow, newest first, one page (`before` = the last one of the page before).
+    async fn runs(&self, workflow: Option<&str>, before: Option<&RunId>, limit: usize) -> Result<Vec<Head>, Error>;
+
+    async fn head(&self, run: &RunId) -> Result<Head, Error>;
+
+    // --- driving ---
+
+    /// Runs that nobody drives and that are due before `until` (wake-up reached, signal posted, lease run out), soonest
+    /// first. Never more than `limit`: ask again.
+    async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<Due>, Error>;
+
+    /// Takes the run's lease for `length`, with an epoch above every earlier one. None while another owner's lease lives.
+    async fn acquire(&self, run: &RunId, owner: &str, now: Timestamp, length: Duration)
+    -> Result<Option<Lease>, Error>;
+
+    /// *Errors*: [`Error::LostLease`].
+    async fn renew(&self, lease: &Lease, now: Timestamp, length: Duration) -> Result<Lease, Error>;
+
+    /// Gives a lease back; `wake` is when the run is due next (none = only by a signal).
+    async fn release(&self, lease: Lease, wake: Option<Timestamp>) -> Result<(), Error>;
+
+    /// Sets a run aside with its reason after it made the engine fail repeatedly; it is not due until it is taken back.
+    async fn quarantine(&self, run: &RunId, reason: &str) -> Result<(), Error>;
+
+    async fn take_back(&self, run: &RunId) -> Result<(), Error>;
+
+    // --- claims on targets ---
+
+    /// Takes all targets or none, for the run of this lease. The number is above every earlier claim on any of them and
+    /// above `floor` (what the targets themselves show).
+    async fn claim(
+        &self,
+        lease: &Lease,
+        targets: &[String],
+        floor: u64,
+        only_if_newest: bool,
+    ) -> Result<Claiming, Error>;
+
+    /// Gives the targets back; makes runs that wait for one of them due.
+    async fn release_claims(&self, lease: &Lease) -> Result<(), Error>;
+
+    // --- signals ---
+
+    /// Posts a signal durably and makes the run due. The same id twice is once.
+    async fn post(&self, run: &RunId, signal: Signal, now: Timestamp) -> Result<(), Error>;
+
+    /// Signals not yet answered, oldest first.
+    async fn signals(&self, run: &RunId) -> Result<Vec<Signal>, Error>;
+
+    /// None while nobody has answered.
+    async fn answer(&self, signal: &str) -> Result<Option<Answer>, Error>;
+
+    // --- submissions and schedules ---
+
+    /// Queues a release for a workflow's schedule.
+    async fn submit(&self, submission: Submission) -> Result<(), Error>;
+
+    /// Takes the newest submission of a workflow (older ones are superseded) for the scheduled instant, and remembers the
+    /// instant: the same one never fires twice. `Fired::Already` when it has; `Fired::Nothing` when none is queued.
+    async fn fire(&self, workflow: &str, schedule: &str, instant: Timestamp) -> Result<Fired, Error>;
+
+    /// The last instant that was fired or skipped for a schedule.
+    async fn last_fired(&self, workflow: &str, schedule: &str) -> Result<Option<Timestamp>, Error>;
+
+    // --- wake-ups ---
+
+    /// Returns when something may have become due (a signal, a new run, released claims), or after `at_most`.
+    async fn changed(&self, at_most: std::time::Duration);
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the journal of run {run} has moved on: expected position {expected}, found {found}")]
+    Conflict { run: RunId, expected: u64, found: u64 },
+    #[error("the lease of run {run} has been lost")]
+    LostLease { run: RunId },
+    #[error("there is no run `{0}`")]
+    UnknownRun(RunId),
+    #[error("there is no plan {0}")]
+    UnknownPlan(Fingerprint),
+    #[error("the journal of run {run} cannot be believed: {why}")]
+    Damaged { run: RunId, why: String },
+    /// The file is in use, of a newer format, or not a store.
+    #[error("{0}")]
+    Refused(String),
+    #[error("the store cannot be reached: {0}")]
+    Unavailable(String),
+}
+
+/// The right to write to one run's journal and to order clouds in its name. Only a store can grant one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    run: RunId,
+    owner: String,
+    epoch: u64,
+    until: Timestamp,
+}
+
+impl Lease {
+    pub(crate) fn granted(run: RunId, owner: String, epoch: u64, until: Timestamp) -> Lease {
+        Lease {
+            run,
+            owner,
+            epoch,
+            until,
+        }
+    }
+
+    pub fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
+pub struct NewRun {
+    pub plan: Arc<Plan>,
+    /// Makes the first entry and its bytes for the name that the store gives.
+    pub first: Box<dyn FnOnce(&RunId) -> (Entry, Vec<u8>, State) + Send>,
+}
+
+/// What one step adds.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The journal's position before this append.
+    pub after_seq: u64,
+    /// Sealed entries with their bytes as stored.
+    pub entries: Vec<SealedEntry>,
+    pub head: HeadUpdate,
+    /// Signals that this step took, with what their senders are told.
+    pub answers: Vec<(String, Answer)>,
+    /// A new snapshot replaces the old one.
+    pub snapshot: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct SealedEntry {
+    pub seq: u64,
+    pub at: Timestamp,
+    pub hash: Hash,
+    pub bytes: Vec<u8>,
+}
+
+/// What lists and wake-ups need of a run, one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadUpdate {
+    /// When the run must be looked at next if nothing else happens.
+    pub wake: Option<Timestamp>,
+    pub outcome: String,
+    pub is_done: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    pub run: RunId,
+    pub workflow: String,
+    pub fingerprint: Fingerprint,
+    pub seq: u64,
+    pub hash: Hash,
+    pub created_at: Timestamp,
+    pub at: Timestamp,
+    pub wake: Option<Timestamp>,
+    pub outcome: String,
+    pub is_done: bool,
+    pub owner: Option<String>,
+    pub quarantined: Option<String>,
+}
+
+/// A run brought back.
+pub struct Stored {
+    pub plan: Arc<Plan>,
+    pub snapshot: Option<Vec<u8>>,
+    /// Entries after the snapshot, checked against the chain.
+    pub entries: Vec<Entry>,
+    pub head: Head,
+}
+
+/// An entry as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawEntry {
+    pub seq: u64,
+    pub hash: Hash,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub run: RunId,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claiming {
+    Claimed {
+        claim: u64,
+    },
+    Busy {
+        target: String,
+        by: RunId,
+        workflow: String,
+    },
+    /// A newer run has held one of the targets.
+    Superseded {
+        target: String,
+        by: RunId,
+    },
+}
+
+/// What the sender of a signal is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+pub enum Answer {
+    Taken { seq: u64 },
+    Refused { why: String },
+}
+
+/// A release queued for a schedule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Submission {
+    pub id: String,
+    pub workflow: String,
+    pub inputs: std::collections::BTreeMap<String, String>,
+    pub by: String,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fired {
+    Start(Submission),
+    Nothing,
+    Already,
+}

@@ -1,0 +1,16 @@
+//! The pure core: what a run means. No async, no clock, no randomness, no I/O; `run`, `simulate`, `replay` and the tests share it.
+//!
+//! *Architecture invariant*: this folder imports nothing of ours but `meridian_workflows`.
+
+pub mod apply;
+pub mod bake;
+pub mod decide;
+pub mod effect;
+pub mod entry;
+pub mod event;
+pub mod reading;
+pub mod signal;
+pub mod state;
+pub mod verdict;
+pub mod version;
+pub mod wanted;

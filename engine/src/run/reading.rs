@@ -1,0 +1,94 @@
+//! What the world answered to one question of a gate: raw evidence, not yet judged.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One answer, with the instant at which it was taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    pub at: Timestamp,
+    pub answer: Answer,
+}
+
+/// The forms that evidence takes. Anything that is not an answer is an [`Answer::Error`], never left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Answer {
+    /// Numbers of a metric, one sample an arm.
+    Metric {
+        candidate: Sample,
+        baseline: Option<Sample>,
+    },
+    /// A question with yes or no (HTTP check, command); `detail` says what came back, in a short line.
+    Check { passed: bool, detail: String },
+    /// The question could not be answered; `why` is a lower-case phrase without secrets.
+    Error { why: String },
+}
+
+/// One arm's number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sample {
+    /// None: the source answered, with no data. NaN and infinities are written as text, so that a journal keeps them.
+    #[serde(with = "number")]
+    pub value: Option<f64>,
+    /// How many samples stand behind the value, where the metric can tell.
+    #[serde(with = "number")]
+    pub samples: Option<f64>,
+    /// The instant of the data itself, as the source reports it; older than two of its steps is stale.
+    pub at: Option<Timestamp>,
+    /// The query as it was sent.
+    pub query: String,
+}
+
+/// JSON has no NaN; a journal must not lose one.
+mod number {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(f64),
+        Text(String),
+    }
+
+    pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        value
+            .map(|number| {
+                if number.is_finite() {
+                    Written::Number(number)
+                } else {
+                    Written::Text(number.to_string())
+                }
+            })
+            .serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        match Option::<Written>::deserialize(deserializer)? {
+            None => Ok(None),
+            Some(Written::Number(number)) => Ok(Some(number)),
+            Some(Written::Text(text)) => text.parse().map(Some).map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sample;
+
+    #[test]
+    fn a_sample_keeps_nan_infinity_and_nothing_apart() {
+        for value in [Some(f64::NAN), Some(f64::INFINITY), Some(0.25), None] {
+            let sample = Sample {
+                value,
+                samples: None,
+                at: None,
+                query: "q".into(),
+            };
+            let back: Sample = serde_json::from_str(&serde_json::to_string(&sample).unwrap()).unwrap();
+            assert_eq!(back.value.map(f64::to_bits), value.map(f64::to_bits));
+        }
+    }
+}

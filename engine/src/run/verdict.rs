@@ -1,0 +1,129 @@
+//! The two steps of judging: a reading becomes a judgement on a lattice, and the gate's policy makes a verdict of it.
+
+use meridian_workflows::workflow::Policy;
+use serde::{Deserialize, Serialize};
+
+/// How good the evidence is. The order is the lattice: the worst wins, and only a pass opens a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Level {
+    Pass,
+    /// Too early or too few samples: nothing can be said yet.
+    Pending,
+    NoData,
+    /// Evidence is there and says neither yes nor no.
+    Inconclusive,
+    Error,
+    Fail,
+}
+
+/// What one reading of one gate says, with the sentence that people are shown.
+///
+/// *Guarantees*: one with [`Level::Pass`] is made only by [`super::judge`], out of non-empty evidence newer than the last
+/// change of share: there is no other constructor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judgement {
+    level: Level,
+    /// What follows if it stays so; none for a pass and while pending.
+    policy: Option<Policy>,
+    because: String,
+}
+
+impl Judgement {
+    /// Only the judge may say that a gate passes.
+    pub(in crate::run) fn pass(because: String) -> Judgement {
+        Judgement {
+            level: Level::Pass,
+            policy: None,
+            because,
+        }
+    }
+
+    pub fn pending(because: String) -> Judgement {
+        Judgement {
+            level: Level::Pending,
+            policy: None,
+            because,
+        }
+    }
+
+    pub fn fail(policy: Policy, because: String) -> Judgement {
+        Judgement {
+            level: Level::Fail,
+            policy: Some(policy),
+            because,
+        }
+    }
+
+    pub fn unknown(level: Level, policy: Policy, because: String) -> Judgement {
+        // A pass can not come in by this door; the worst reading of "unknown" is an error.
+        let level = if matches!(level, Level::Pass) {
+            Level::Error
+        } else {
+            level
+        };
+        Judgement {
+            level,
+            policy: Some(policy),
+            because,
+        }
+    }
+
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// What it leads to once it has lasted for the gate's `for`.
+    pub fn policy(&self) -> Option<Policy> {
+        self.policy
+    }
+
+    /// One sentence for people.
+    pub fn because(&self) -> &str {
+        &self.because
+    }
+
+    pub fn is_pass(&self) -> bool {
+        self.level == Level::Pass
+    }
+
+    /// Whether a bake may count while this is the newest judgement: nothing is breached, nothing unknown.
+    pub fn lets_bake_count(&self) -> bool {
+        match self.level {
+            Level::Pass | Level::Pending => true,
+            Level::NoData | Level::Inconclusive | Level::Error => self.policy == Some(Policy::Advance),
+            Level::Fail => false,
+        }
+    }
+
+    /// Whether it opens the gate: a pass, or an unknown whose policy was written out as `advance`.
+    pub fn opens(&self) -> bool {
+        self.is_pass()
+            || (self.policy == Some(Policy::Advance)
+                && matches!(self.level, Level::NoData | Level::Inconclusive | Level::Error))
+    }
+}
+
+/// What a node must do now. The order is severity: of several, the worst acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    Advance,
+    /// Stay; go on by itself on recovery.
+    Hold,
+    /// A person decides.
+    Ask,
+    RollBack,
+}
+
+impl From<Policy> for Verdict {
+    fn from(policy: Policy) -> Verdict {
+        match policy {
+            Policy::Advance => Verdict::Advance,
+            Policy::Hold => Verdict::Hold,
+            Policy::Ask => Verdict::Ask,
+            Policy::Rollback => Verdict::RollBack,
+        }
+    }
+}
