@@ -1,6 +1,9 @@
 //! The plan: an immutable, fingerprinted DAG with everything a run needs to know, compiled from a valid workflow.
 
 pub mod compile;
+pub mod exposure;
+pub mod path;
+pub mod schedule;
 #[cfg(test)]
 mod story;
 

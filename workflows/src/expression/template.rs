@@ -1,0 +1,314 @@
+//! Strings with `${{ expr }}` inside: parsed once, checked against a scope, rendered in one pass.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::expression::apply::string;
+use crate::expression::evaluation::{BUDGET, Error};
+use crate::expression::problem::{Problem, Span};
+use crate::expression::scope::{Scope, Type};
+use crate::expression::token::{Lexer, Symbol, Token};
+use crate::expression::tree::Reference;
+use crate::expression::value::Values;
+use crate::expression::{Checked, Expression, unchecked};
+
+/// Longest template, in bytes: room for a page of a query language.
+pub const TEMPLATE_LENGTH_MAX: usize = 64 * 1024;
+
+/// Longest rendered text, in bytes.
+pub const RENDERED_LENGTH_MAX: usize = 1024 * 1024;
+
+const OPENING: &str = "${{";
+const ESCAPED: &str = "$${{";
+
+/// A text with expressions inside. `$${{` stands for `${{` itself. What an expression gives is put in as it is and never read again.
+#[derive(Clone, Debug)]
+pub struct Template {
+    source: Arc<str>,
+    pieces: Arc<[Piece]>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Text(String),
+    /// The expression, and the byte of the template where its source begins.
+    Expression(Expression, usize),
+}
+
+impl Template {
+    /// Reads a template. What cannot be read is reported with its place in the template and left out, so that the rest can still be
+    /// checked; a template with problems must not be rendered.
+    #[must_use]
+    pub fn parse(source: &str) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let pieces = if source.len() > TEMPLATE_LENGTH_MAX {
+            let whole = Span::new(0, source.len());
+            problems.push(Problem::new(
+                whole,
+                format!("the text is longer than {TEMPLATE_LENGTH_MAX} bytes"),
+            ));
+            Vec::new()
+        } else {
+            pieces(source, &mut problems)
+        };
+        (
+            Self {
+                source: source.into(),
+                pieces: pieces.into(),
+            },
+            problems,
+        )
+    }
+
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// No expression stands in it.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        self.expressions().next().is_none()
+    }
+
+    /// The expressions inside, each with the byte where its source begins.
+    pub fn expressions(&self) -> impl Iterator<Item = (&Expression, usize)> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Expression(expression, offset) => Some((expression, *offset)),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// Every use of a variable, with its place in the template.
+    #[must_use]
+    pub fn references(&self) -> Vec<Reference> {
+        let of = |(expression, offset): (&Expression, usize)| {
+            let shift = move |reference: Reference| Reference {
+                span: reference.span.shifted(offset),
+                ..reference
+            };
+            expression.references().into_iter().map(shift).collect::<Vec<_>>()
+        };
+        self.expressions().flat_map(of).collect()
+    }
+
+    /// The variables used, each once.
+    #[must_use]
+    pub fn variables(&self) -> BTreeSet<Arc<str>> {
+        self.expressions()
+            .flat_map(|(expression, _)| expression.variables())
+            .collect()
+    }
+
+    #[must_use]
+    pub fn mentions(&self, variable: &str) -> bool {
+        self.expressions().any(|(expression, _)| expression.mentions(variable))
+    }
+
+    /// Checks every expression inside; each must give a text, a number or a condition.
+    ///
+    /// # Errors
+    /// All problems, with their places in the template.
+    pub fn check(&self, scope: &Scope) -> Result<CheckedTemplate, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut pieces = Vec::new();
+        for piece in self.pieces.iter() {
+            match piece {
+                Piece::Text(text) => pieces.push(CheckedPiece::Text(text.clone())),
+                Piece::Expression(expression, offset) => match printable(expression, scope) {
+                    Ok(checked) => pieces.push(CheckedPiece::Expression(checked, *offset)),
+                    Err(wrong) => problems.extend(wrong.into_iter().map(|problem| problem.shifted(*offset))),
+                },
+            }
+        }
+        if problems.is_empty() {
+            Ok(CheckedTemplate { pieces: pieces.into() })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Renders with the values at hand as the scope; what is rendered often is better checked once and rendered from there.
+    ///
+    /// # Errors
+    /// As [`CheckedTemplate::render`]; an expression that does not fit the values is `Fault::Unchecked`.
+    pub fn render(&self, values: &Values) -> Result<String, Error> {
+        self.check(&values.scope()).map_err(unchecked)?.render(values)
+    }
+}
+
+fn printable(expression: &Expression, scope: &Scope) -> Result<Checked, Vec<Problem>> {
+    let checked = expression.check(scope)?;
+    match checked.of() {
+        Type::String | Type::Bool | Type::Int | Type::Uint | Type::Number(_) | Type::Dyn => Ok(checked),
+        other @ (Type::Null | Type::List(_) | Type::Map(..) | Type::Record(_)) => {
+            let message = format!(
+                "`{}` is {} and has no text",
+                expression.source().trim(),
+                other.described()
+            );
+            Err(vec![
+                Problem::new(checked.root.span, message).hint("put one of its values in, or `string(…)` of it"),
+            ])
+        }
+    }
+}
+
+/// A template that fits a scope.
+#[derive(Clone, Debug)]
+pub struct CheckedTemplate {
+    pieces: Arc<[CheckedPiece]>,
+}
+
+#[derive(Clone, Debug)]
+enum CheckedPiece {
+    Text(String),
+    Expression(Checked, usize),
+}
+
+impl CheckedTemplate {
+    /// Puts the values in. One budget serves all expressions of the template.
+    ///
+    /// # Errors
+    /// The first expression without an answer, with its place in the template; values without a text (null, lists, maps, NaN); a result
+    /// longer than [`RENDERED_LENGTH_MAX`].
+    pub fn render(&self, values: &Values) -> Result<String, Error> {
+        let mut rendered = String::new();
+        for piece in self.pieces.iter() {
+            match piece {
+                CheckedPiece::Text(text) => rendered.push_str(text),
+                CheckedPiece::Expression(checked, offset) => {
+                    let shifted = |error: Error| Error {
+                        span: error.span.shifted(*offset),
+                        ..error
+                    };
+                    let value = checked.evaluate(values).map_err(shifted)?;
+                    let text = string(&value).map_err(|fault| shifted(fault.at(checked.root.span)))?;
+                    rendered.push_str(&text);
+                    if rendered.len() > RENDERED_LENGTH_MAX {
+                        let fault = crate::expression::evaluation::Fault::BudgetExceeded { budget: BUDGET };
+                        return Err(shifted(fault.at(checked.root.span)));
+                    }
+                }
+            }
+        }
+        Ok(rendered)
+    }
+}
+
+fn pieces(source: &str, problems: &mut Vec<Problem>) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut text = String::new();
+    let mut at = 0;
+    while let Some(found) = source[at..].find(OPENING).map(|found| at + found) {
+        // `$${{` is found at its second dollar, when the first belongs to no other escape.
+        if found > at && source[..found].ends_with('$') && source[found - 1..].starts_with(ESCAPED) {
+            text.push_str(&source[at..found - 1]);
+            text.push_str(OPENING);
+            at = found + OPENING.len();
+            continue;
+        }
+        text.push_str(&source[at..found]);
+        let start = found + OPENING.len();
+        let (end, next) = match closing(source, start) {
+            Ok(end) => (end, end + 2),
+            Err((problem, next)) => {
+                problems.push(problem);
+                at = next;
+                continue;
+            }
+        };
+        match Expression::parse(&source[start..end]) {
+            Ok(expression) => {
+                pieces.extend(
+                    Some(std::mem::take(&mut text))
+                        .filter(|text| !text.is_empty())
+                        .map(Piece::Text),
+                );
+                pieces.push(Piece::Expression(expression, start));
+            }
+            Err(wrong) => problems.extend(wrong.into_iter().map(|problem| problem.shifted(start))),
+        }
+        at = next;
+    }
+    text.push_str(&source[at..]);
+    pieces.extend(Some(text).filter(|text| !text.is_empty()).map(Piece::Text));
+    pieces
+}
+
+/// Where the expression that starts here ends: at the first `}}` that is no part of a string or a map. Otherwise the problem and where to
+/// go on reading.
+fn closing(source: &str, start: usize) -> Result<usize, (Problem, usize)> {
+    let mut lexer = Lexer::starting_at(source, start);
+    let mut open_braces = 0usize;
+    let mut wrong = None;
+    loop {
+        match lexer.next_token() {
+            Ok(Some((Token::Symbol(Symbol::BraceOpen), _))) => open_braces += 1,
+            Ok(Some((Token::Symbol(Symbol::BraceClose), span))) if open_braces == 0 => {
+                return if source[span.end..].starts_with('}') {
+                    Ok(span.start)
+                } else {
+                    Err((
+                        Problem::new(span, "a single `}` where `}}` closes the expression"),
+                        span.end,
+                    ))
+                };
+            }
+            Ok(Some((Token::Symbol(Symbol::BraceClose), _))) => open_braces -= 1,
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            // What is wrong inside is reported by the parser, if the end is found; a string that is not closed hides it.
+            Err(problem) => wrong = wrong.or(Some(problem)),
+        }
+    }
+    let opening = Span::new(start - OPENING.len(), start);
+    let end = source[start..].find("}}").map(|found| start + found);
+    let problem = match (wrong, end) {
+        (Some(problem), Some(_)) => problem,
+        _ => Problem::new(opening, "`${{` is not closed")
+            .hint("an expression ends with `}}`; `$${{` writes the characters themselves"),
+    };
+    Err((problem, end.map_or(source.len(), |end| end + 2)))
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for Template {}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.source)
+    }
+}
+
+impl FromStr for Template {
+    type Err = Problem;
+
+    fn from_str(source: &str) -> Result<Self, Problem> {
+        let (template, problems) = Template::parse(source);
+        problems.into_iter().next().map_or(Ok(template), Err)
+    }
+}
+
+impl Serialize for Template {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.source)
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
