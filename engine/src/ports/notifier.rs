@@ -4,7 +4,8 @@ use super::failure::Failure;
 
 #[async_trait::async_trait]
 pub trait Notifier: Send + Sync {
-    async fn tell(&self, message: &Message) -> Result<(), Failure>;
+    /// `settings` are those of the workflow's notifier, as the plan has them.
+    async fn tell(&self, settings: &serde_json::Value, message: &Message) -> Result<(), Failure>;
 }
 
 /// One message about a run.

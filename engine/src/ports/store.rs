@@ -19,16 +19,28 @@ pub trait Store: Send + Sync {
     // --- runs and journals ---
 
     /// Stores the plan once under its fingerprint, gives the run its name (`WORKFLOW-0001`, counted per workflow) and writes
-    /// its first entry, made by `first` for that name. The run is due at once.
+    /// its first entry, made by `first` for that name. The run is due at once. A [`NewRun::key`] that was used before makes
+    /// nothing and answers with the run that it made then.
     async fn create(&self, new: NewRun) -> Result<RunId, Error>;
 
-    /// Adds entries to a journal.
+    /// Adds to many journals in one transaction and one flush; each answer stands at its append's place. One that is refused
+    /// keeps nobody else's from being written.
     ///
     /// *Errors*: [`Error::Conflict`] when the journal is not at `after_seq`, [`Error::LostLease`] when the lease is not the
-    /// live one. Then nothing was written.
-    async fn append(&self, lease: &Lease, append: Append) -> Result<(), Error>;
+    /// live one. Then nothing was written to that journal. After [`Error::Unavailable`] nobody knows: load it again.
+    async fn append_all(&self, appends: Vec<(Lease, Append)>) -> Vec<Result<(), Error>>;
 
-    /// Everything needed to go on with a run: its plan, the newest snapshot where one is kept, and the entries after it.
+    /// The same for one journal.
+    async fn append(&self, lease: &Lease, append: Append) -> Result<(), Error> {
+        let answers = self.append_all(vec![(lease.clone(), append)]).await;
+        answers
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Err(Error::Unavailable("the store gave no answer to an append".to_owned())))
+    }
+
+    /// Everything needed to go on with a run: its plan, the newest snapshot where one is kept, the entries after it, and the
+    /// signals that nobody has answered. Runs of the same plan share one in memory.
     async fn load(&self, run: &RunId) -> Result<Stored, Error>;
 
     /// Stored entries from `from_seq` on, at most `limit`, unread and unchecked: bytes as written.
@@ -47,12 +59,25 @@ pub trait Store: Send + Sync {
     /// first. Never more than `limit`: ask again.
     async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<Due>, Error>;
 
+    /// Takes up to `limit` of them at once, soonest first, in one transaction: each with a lease as by `acquire` and all that
+    /// is needed to go on. Those due after `now` are taken early on purpose: their owner waits for the instant itself.
+    async fn take(
+        &self,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+        length: Duration,
+        limit: usize,
+    ) -> Result<Taken, Error>;
+
     /// Takes the run's lease for `length`, with an epoch above every earlier one. None while another owner's lease lives.
     async fn acquire(&self, run: &RunId, owner: &str, now: Timestamp, length: Duration)
     -> Result<Option<Lease>, Error>;
 
+    /// Makes leases last `length` from `now`, all in one transaction; each answer stands at its lease's place.
+    ///
     /// *Errors*: [`Error::LostLease`].
-    async fn renew(&self, lease: &Lease, now: Timestamp, length: Duration) -> Result<Lease, Error>;
+    async fn renew_all(&self, leases: Vec<Lease>, now: Timestamp, length: Duration) -> Vec<Result<Lease, Error>>;
 
     /// Gives a lease back; `wake` is when the run is due next (none = only by a signal).
     async fn release(&self, lease: Lease, wake: Option<Timestamp>) -> Result<(), Error>;
@@ -85,6 +110,9 @@ pub trait Store: Send + Sync {
     /// Signals not yet answered, oldest first.
     async fn signals(&self, run: &RunId) -> Result<Vec<Signal>, Error>;
 
+    /// Signals not yet answered of all runs whose live lease is `owner`'s, oldest first, at most `limit`.
+    async fn inbox(&self, owner: &str, now: Timestamp, limit: usize) -> Result<Vec<(RunId, Signal)>, Error>;
+
     /// None while nobody has answered.
     async fn answer(&self, signal: &str) -> Result<Option<Answer>, Error>;
 
@@ -93,14 +121,18 @@ pub trait Store: Send + Sync {
     /// Queues a release for a workflow's schedule.
     async fn submit(&self, submission: Submission) -> Result<(), Error>;
 
-    /// Takes the newest submission of a workflow (older ones are superseded) for the scheduled instant, and remembers the
-    /// instant: the same one never fires twice. `Fired::Already` when it has; `Fired::Nothing` when none is queued.
+    /// Takes the newest submission of a workflow (older ones are superseded) for the scheduled instant, and remembers both:
+    /// the same instant never fires twice. `Fired::Nothing` when none is queued. `Fired::Already` when the instant has fired
+    /// before, with the submission it took then, so that a start that a crash cut short can be finished under its key.
     async fn fire(&self, workflow: &str, schedule: &str, instant: Timestamp) -> Result<Fired, Error>;
 
     /// The last instant that was fired or skipped for a schedule.
     async fn last_fired(&self, workflow: &str, schedule: &str) -> Result<Option<Timestamp>, Error>;
 
     // --- wake-ups ---
+
+    /// The newest instant that any journal holds: no clock of this store may start before it.
+    async fn newest_instant(&self) -> Result<Option<Timestamp>, Error>;
 
     /// Returns when something may have become due (a signal, a new run, released claims), or after `at_most`.
     async fn changed(&self, at_most: std::time::Duration);
@@ -162,6 +194,8 @@ impl Lease {
 }
 
 pub struct NewRun {
+    /// Makes the start idempotent: two with the same key are one run.
+    pub key: Option<String>,
     pub plan: Arc<Plan>,
     /// Makes the first entry and its bytes for the name that the store gives.
     pub first: Box<dyn FnOnce(&RunId) -> (Entry, Vec<u8>, State) + Send>,
@@ -172,13 +206,16 @@ pub struct NewRun {
 pub struct Append {
     /// The journal's position before this append.
     pub after_seq: u64,
-    /// Sealed entries with their bytes as stored.
+    /// Sealed entries with their bytes as stored; none when a step only answers signals with refusals.
     pub entries: Vec<SealedEntry>,
     pub head: HeadUpdate,
-    /// Signals that this step took, with what their senders are told.
+    /// Signals that this step took, with what their senders are told. An answer that is there already stays.
     pub answers: Vec<(String, Answer)>,
-    /// A new snapshot replaces the old one.
+    /// A new snapshot (as of the last entry) replaces the old one.
     pub snapshot: Option<Vec<u8>>,
+    /// Gives the lease back in the same transaction; the run is due at `head.wake`, or at once where a signal waits that is
+    /// not answered here.
+    pub parks: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -222,6 +259,16 @@ pub struct Stored {
     /// Entries after the snapshot, checked against the chain.
     pub entries: Vec<Entry>,
     pub head: Head,
+    /// Not yet answered, oldest first.
+    pub signals: Vec<Signal>,
+}
+
+/// Runs that were taken together.
+pub struct Taken {
+    pub runs: Vec<(Lease, Result<Stored, Error>)>,
+    /// When the soonest of those that were left is due; none when nothing is. A run under somebody's live lease counts as due
+    /// when that lease ends.
+    pub next: Option<Timestamp>,
 }
 
 /// An entry as it was written.
@@ -278,5 +325,5 @@ pub struct Submission {
 pub enum Fired {
     Start(Submission),
     Nothing,
-    Already,
+    Already { submission: Option<Submission> },
 }
