@@ -1,11 +1,17 @@
 //! The plan: an immutable, fingerprinted DAG with everything a run needs to know, compiled from a valid workflow.
 
 pub mod compile;
+pub mod dot;
+mod drawing;
 pub mod exposure;
+pub mod json;
+pub mod mermaid;
+pub mod outlook;
 pub mod path;
 pub mod schedule;
 #[cfg(test)]
 mod story;
+pub mod text;
 
 use std::fmt;
 

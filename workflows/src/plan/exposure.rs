@@ -52,6 +52,11 @@ impl Reach {
         (self.unknown_regions == 0).then(|| self.at_least())
     }
 
+    /// Whether nothing at all is known about what is exposed.
+    pub fn is_unknown(self) -> bool {
+        self.unknown_regions > 0 && self.known_regions == 0
+    }
+
     /// What the known regions add up to, in percent.
     pub fn at_least(self) -> f64 {
         self.known as f64 / PERCENT as f64
