@@ -47,3 +47,19 @@ pub const DIAGNOSTICS_MAX: usize = 100;
 
 /// The longest name of anything (RFC 1123 label length, because names end up in labels and host names).
 pub const NAME_BYTES_MAX: usize = 63;
+
+/// Bytes of one expression. A gate's condition is a line; what needs a page belongs into a program.
+pub const EXPRESSION_BYTES_MAX: usize = 4 * 1024;
+
+/// Levels of one expression. The parser recurses as deep, and so does every later walk over its tree: this bounds their stack.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+
+/// Steps of one evaluation: a node costs one, work on long texts and lists costs by their length. A gate's condition takes a
+/// dozen; three nested macros over a large JSON find their end here, within milliseconds.
+pub const EXPRESSION_STEPS_MAX: u64 = 100_000;
+
+/// Bytes of a compiled regular expression. Its engine is linear in text × pattern, so this bounds the time of a match too.
+pub const PATTERN_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a rendered template: sixteen times the longest scalar, so that what is put in cannot fill the memory.
+pub const RENDERED_BYTES_MAX: usize = 16 * SCALAR_BYTES_MAX;

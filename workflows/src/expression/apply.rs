@@ -53,7 +53,7 @@ impl Evaluation<'_> {
     }
 
     fn matches(&mut self, text: &str, source: &str, span: Span) -> Result<bool, Error> {
-        self.spend(PATTERN_STEPS, span)?;
+        self.spend(PATTERN_STEPS + text.len(), span)?;
         let pattern = pattern(source).map_err(|why| Fault::Pattern { why }.at(span))?;
         Ok(pattern.is_match(text))
     }

@@ -13,15 +13,13 @@ use crate::expression::term::{Meaning, Term};
 use crate::expression::tree::{Fold, Label, Node, Operator};
 use crate::expression::unit::{Conversion, Unit};
 use crate::expression::value::Value;
-
-/// Largest compiled regular expression, in bytes. The engine is linear in text × pattern, so this bounds the time of a match too.
-const PATTERN_SIZE_MAX: usize = 256 * 1024;
+use crate::limits::PATTERN_BYTES_MAX;
 
 /// Compiles a pattern of `matches`, within bounds.
 pub(crate) fn pattern(text: &str) -> Result<Regex, String> {
     RegexBuilder::new(text)
-        .size_limit(PATTERN_SIZE_MAX)
-        .dfa_size_limit(PATTERN_SIZE_MAX)
+        .size_limit(PATTERN_BYTES_MAX)
+        .dfa_size_limit(PATTERN_BYTES_MAX)
         .nest_limit(32)
         .build()
         .map_err(|error| match error {

@@ -10,30 +10,37 @@ use crate::expression::tree::{Fold, Kind, Label, Node};
 use crate::expression::unit::Unit;
 use crate::expression::value::Value;
 
-/// Checks a whole expression. All independent mistakes are reported; what follows from a reported one is not.
-pub(crate) fn check(source: &str, root: &Node, scope: &Scope) -> Result<Term, Vec<Problem>> {
-    let mut checker = Checker {
-        source,
-        scope,
-        locals: Vec::new(),
-        problems: Vec::new(),
-    };
-    match checker.term(root) {
-        Some(term) if checker.problems.is_empty() => Ok(term),
-        _ => Err(checker.problems),
-    }
+/// What the result is needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Anything,
+    Condition,
 }
 
-/// Checks an expression that must say yes or no.
-pub(crate) fn check_condition(source: &str, root: &Node, scope: &Scope) -> Result<Term, Vec<Problem>> {
+/// An expression that fits its scope, and what is still odd about it.
+pub(crate) struct Meant {
+    pub root: Term,
+    pub warnings: Vec<Problem>,
+}
+
+/// Checks a whole expression. All independent mistakes are reported; what follows from a reported one is not.
+pub(crate) fn check(source: &str, root: &Node, scope: &Scope, wanted: Wanted) -> Result<Meant, Vec<Problem>> {
     let mut checker = Checker {
         source,
         scope,
         locals: Vec::new(),
         problems: Vec::new(),
+        warnings: Vec::new(),
     };
-    match checker.condition(root) {
-        Some(term) if checker.problems.is_empty() => Ok(term),
+    let term = match wanted {
+        Wanted::Anything => checker.term(root),
+        Wanted::Condition => checker.condition(root),
+    };
+    match term {
+        Some(root) if checker.problems.is_empty() => Ok(Meant {
+            root,
+            warnings: checker.warnings,
+        }),
         _ => Err(checker.problems),
     }
 }
@@ -43,6 +50,7 @@ pub(crate) struct Checker<'a> {
     scope: &'a Scope,
     locals: Vec<(Arc<str>, Type)>,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 /// Nothing when a problem inside has been reported.
@@ -52,6 +60,11 @@ impl Checker<'_> {
     pub(crate) fn report<T>(&mut self, problem: Problem) -> Option<T> {
         self.problems.push(problem);
         None
+    }
+
+    /// Says what is odd but may be meant.
+    pub(crate) fn warn(&mut self, warning: Problem) {
+        self.warnings.push(warning);
     }
 
     pub(crate) fn source_of(&self, span: Span) -> String {
@@ -312,7 +325,7 @@ impl Checker<'_> {
                 }
                 None if items.iter().any(|item| item.of.has_unit()) => {
                     let message = format!(
-                        "{what} count different things: {} and {}",
+                        "{what} do not fit together: {} and {}",
                         of.described(),
                         item.of.described()
                     );

@@ -10,10 +10,6 @@ use crate::expression::tree::{Fold, Operator};
 use crate::expression::unit::Unit;
 use crate::expression::value::{Key, Value, Values};
 
-/// Steps one evaluation may take: a node costs one, work on long texts and lists costs by length. A gate's condition takes a dozen;
-/// the bound is for three nested macros over a large JSON.
-pub const BUDGET: u64 = 100_000;
-
 /// An evaluation that gave no answer. It is never to be taken for false.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{fault}")]
@@ -44,6 +40,8 @@ pub enum Fault {
     RepeatedKey { key: String },
     #[error("the regular expression cannot be used: {why}")]
     Pattern { why: String },
+    #[error("the rendered text is longer than {bytes_max} bytes")]
+    TooLong { bytes_max: usize },
     #[error("the budget of {budget} steps is used up")]
     BudgetExceeded { budget: u64 },
     /// The expression does not fit the values at hand; only where it was not checked against a scope beforehand.
@@ -89,11 +87,16 @@ pub(crate) struct Evaluation<'a> {
 
 impl Evaluation<'_> {
     pub(crate) fn spend(&mut self, steps: usize, span: Span) -> Result<(), Error> {
-        self.left = self.left.saturating_sub(u64::try_from(steps).unwrap_or(u64::MAX));
-        if self.left == 0 {
-            Err(Fault::BudgetExceeded { budget: self.budget }.at(span))
-        } else {
-            Ok(())
+        match self.left.checked_sub(u64::try_from(steps).unwrap_or(u64::MAX)) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => {
+                // Nothing goes on from here, not even the cheaper next term of an `||`.
+                self.left = 0;
+                Err(Fault::BudgetExceeded { budget: self.budget }.at(span))
+            }
         }
     }
 
@@ -169,7 +172,7 @@ impl Evaluation<'_> {
             Meaning::Call { function, arguments } => self.call(function, arguments, term),
             Meaning::Matches { text, pattern } => {
                 let text = self.text(text)?;
-                self.spend(text.len() / 8, span)?;
+                self.spend(text.len(), span)?;
                 Ok(Value::Bool(pattern.is_match(&text)))
             }
             Meaning::Number { operand, conversion } => {

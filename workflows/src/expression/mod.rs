@@ -49,20 +49,22 @@
 //! optionals. Everything else that is accepted means what it means in CEL; tests hold that against another implementation.
 //!
 //! # Bounds
-//! Source at most [`LENGTH_MAX`] bytes and [`DEPTH_MAX`] levels, an evaluation at most [`evaluation::BUDGET`] steps; no input makes any
-//! part panic or overflow the stack.
+//! [`limits`](crate::limits) bounds length and depth of the source, the steps of an evaluation, compiled patterns and rendered texts; no
+//! input makes any part panic or overflow the stack.
 
 mod apply;
 mod calls;
 mod check;
 pub mod evaluation;
 mod function;
+mod macros;
 mod meeting;
 mod number;
 mod operators;
 mod parse;
 mod print;
 mod problem;
+mod reference;
 mod scope;
 mod template;
 mod term;
@@ -79,17 +81,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use crate::expression::parse::{DEPTH_MAX, LENGTH_MAX};
-pub use crate::expression::problem::{Problem, Span, closest};
+pub use crate::expression::problem::{Problem, Span};
+pub use crate::expression::reference::Reference;
 pub use crate::expression::scope::{Record, Scope, Type};
-pub use crate::expression::template::{CheckedTemplate, RENDERED_LENGTH_MAX, TEMPLATE_LENGTH_MAX, Template};
-pub use crate::expression::tree::Reference;
+pub use crate::expression::template::{CheckedTemplate, Template};
 pub use crate::expression::unit::{Unit, UnknownUnit};
 pub use crate::expression::value::{Key, Value, Values};
 
-use crate::expression::evaluation::{BUDGET, Error, Fault};
+use crate::expression::check::{Meant, Wanted};
+use crate::expression::evaluation::{Error, Fault};
 use crate::expression::term::Term;
 use crate::expression::tree::Node;
+use crate::limits::EXPRESSION_STEPS_MAX;
 
 /// An expression that can be read, not yet one that makes sense somewhere. Cheap to clone; equal, hashed and stored by its source.
 #[derive(Clone, Debug)]
@@ -119,13 +122,13 @@ impl Expression {
     /// Every use of a variable, in reading order. Names that macros bind (`r` in `regions.all(r, …)`) are no variables.
     #[must_use]
     pub fn references(&self) -> Vec<Reference> {
-        tree::references(&self.root)
+        reference::references(&self.root)
     }
 
     /// The variables used, each once.
     #[must_use]
     pub fn variables(&self) -> BTreeSet<Arc<str>> {
-        tree::variables(&self.root)
+        reference::variables(&self.root)
     }
 
     #[must_use]
@@ -140,11 +143,7 @@ impl Expression {
     /// # Errors
     /// All independent mistakes.
     pub fn check(&self, scope: &Scope) -> Result<Checked, Vec<Problem>> {
-        let root = check::check(&self.source, &self.root, scope)?;
-        Ok(Checked {
-            expression: self.clone(),
-            root: root.into(),
-        })
+        self.meant(scope, Wanted::Anything)
     }
 
     /// Checks an expression that must say yes or no.
@@ -152,11 +151,16 @@ impl Expression {
     /// # Errors
     /// All independent mistakes; that it is no condition is one.
     pub fn predicate(&self, scope: &Scope) -> Result<Predicate, Vec<Problem>> {
-        let root = check::check_condition(&self.source, &self.root, scope)?;
-        Ok(Predicate(Checked {
+        self.meant(scope, Wanted::Condition).map(Predicate)
+    }
+
+    fn meant(&self, scope: &Scope, wanted: Wanted) -> Result<Checked, Vec<Problem>> {
+        let Meant { root, warnings } = check::check(&self.source, &self.root, scope, wanted)?;
+        Ok(Checked {
             expression: self.clone(),
             root: root.into(),
-        }))
+            warnings: warnings.into(),
+        })
     }
 
     /// Evaluates with the values at hand as the scope (see [`Values::scope`]); what is evaluated often is better checked once.
@@ -191,6 +195,7 @@ fn unchecked(problems: Vec<Problem>) -> Error {
 pub struct Checked {
     expression: Expression,
     root: Arc<Term>,
+    warnings: Arc<[Problem]>,
 }
 
 impl Checked {
@@ -199,18 +204,24 @@ impl Checked {
         &self.expression
     }
 
+    /// What is allowed and hardly meant, such as a ratio compared with 5.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
     /// The type of the result.
     #[must_use]
     pub fn of(&self) -> &Type {
         &self.root.of
     }
 
-    /// Evaluates within [`evaluation::BUDGET`].
+    /// Evaluates within [`EXPRESSION_STEPS_MAX`] steps.
     ///
     /// # Errors
     /// Whatever is not an answer: see [`Fault`].
     pub fn evaluate(&self, values: &Values) -> Result<Value, Error> {
-        evaluation::evaluate(&self.root, values, BUDGET)
+        evaluation::evaluate(&self.root, values, EXPRESSION_STEPS_MAX)
     }
 
     /// Evaluates within a budget of the caller's.
@@ -230,6 +241,12 @@ impl Predicate {
     #[must_use]
     pub fn expression(&self) -> &Expression {
         self.0.expression()
+    }
+
+    /// As [`Checked::warnings`].
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        self.0.warnings()
     }
 
     /// # Errors

@@ -2,6 +2,7 @@
 
 use crate::expression::check::{Checked, Checker, is_key};
 use crate::expression::meeting::{Side, can_turn, join, turned};
+use crate::expression::number;
 use crate::expression::problem::{Problem, Span};
 use crate::expression::scope::Type;
 use crate::expression::term::{Meaning, Term};
@@ -213,6 +214,7 @@ impl Checker<'_> {
             }
             _ => return self.cannot_meet(operator, &left, &right, span),
         };
+        self.doubt_share(operator, &left, &right);
         Some(Term::new(
             Meaning::Order {
                 operator,
@@ -222,6 +224,20 @@ impl Checker<'_> {
             Type::Bool,
             span,
         ))
+    }
+
+    /// `candidate > 5` over a ratio is never true: five percent were meant.
+    fn doubt_share(&mut self, operator: Operator, left: &Term, right: &Term) {
+        let (literal, is_beyond) = match (literal_ratio(left), literal_ratio(right)) {
+            (None, Some(number)) => (right, number > 1.0 || (number >= 1.0 && operator == Operator::Greater)),
+            (Some(number), None) => (left, number > 1.0 || (number >= 1.0 && operator == Operator::Less)),
+            _ => return,
+        };
+        if is_beyond {
+            let text = self.source_of(literal.span);
+            let message = format!("a ratio hardly exceeds 1, and `{text}` stands for a ratio here");
+            self.warn(Problem::new(literal.span, message).hint(format!("did you mean `percent({text})`?")));
+        }
     }
 
     fn exact(&mut self, left: Term, right: Term) -> Option<(Term, Term)> {
@@ -362,5 +378,26 @@ fn is_zero(term: &Term) -> bool {
             conversion: Conversion::Same,
         } => is_zero(operand),
         _ => false,
+    }
+}
+
+/// The value of a bare literal that has become a ratio.
+fn literal_ratio(term: &Term) -> Option<f64> {
+    match (&term.of, &term.meaning) {
+        (Type::Number(Unit::Ratio), Meaning::Constant(value)) => number::double(value),
+        (
+            Type::Number(Unit::Ratio),
+            Meaning::Number {
+                operand,
+                conversion: Conversion::Same,
+            },
+        ) if term.is_plain => {
+            if let Meaning::Constant(value) = &operand.meaning {
+                number::double(value)
+            } else {
+                None
+            }
+        }
+        _ => None,
     }
 }

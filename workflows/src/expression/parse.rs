@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::expression::macros::{called, folded};
 use crate::expression::problem::{Problem, Span};
 use crate::expression::token::{Lexer, Symbol, Token};
 use crate::expression::tree::{Fold, Kind, Label, Node, Operator};
-
-/// Longest source text, in bytes. A gate's condition is a line; what needs a page belongs into a program.
-pub const LENGTH_MAX: usize = 4096;
-
-/// Deepest nesting. All later walks recurse over the tree, so this bounds their stack as well.
-pub const DEPTH_MAX: usize = 64;
+use crate::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX};
 
 /// Words that CEL keeps for itself.
 const RESERVED: &[&str] = &[
@@ -39,11 +35,11 @@ const RESERVED: &[&str] = &[
 
 /// Reads a whole expression. Every unreadable token is reported, and the first place where the grammar is broken.
 pub(crate) fn parse(source: &str) -> Result<Node, Vec<Problem>> {
-    if source.len() > LENGTH_MAX {
+    if source.len() > EXPRESSION_BYTES_MAX {
         let span = Span::new(0, source.len());
         return Err(vec![Problem::new(
             span,
-            format!("the expression is longer than {LENGTH_MAX} bytes"),
+            format!("the expression is longer than {EXPRESSION_BYTES_MAX} bytes"),
         )]);
     }
     let tokens = tokens(source)?;
@@ -143,7 +139,7 @@ impl Parser {
 
     /// Runs one more level of recursion, or refuses it.
     fn deeper(&mut self, inner: impl FnOnce(&mut Self) -> Parsed) -> Parsed {
-        if self.depth >= DEPTH_MAX {
+        if self.depth >= EXPRESSION_DEPTH_MAX {
             return Err(too_deep(self.here()));
         }
         self.depth += 1;
@@ -439,70 +435,10 @@ impl Parser {
     }
 }
 
-fn called(function: Label, mut arguments: Vec<Node>) -> Result<Kind, Problem> {
-    if &*function.text != "has" {
-        return Ok(Kind::Call {
-            receiver: None,
-            function,
-            arguments,
-        });
-    }
-    let place = arguments
-        .iter()
-        .fold(function.span, |span, argument| span.to(argument.span));
-    match (arguments.pop(), arguments.is_empty()) {
-        (
-            Some(Node {
-                kind: Kind::Select { of, field },
-                ..
-            }),
-            true,
-        ) => Ok(Kind::Has { of, field }),
-        _ => Err(Problem::new(place, "`has` asks for one field").hint("as in `has(arm.labels.zone)`")),
-    }
-}
-
-fn folded(over: Node, fold: Fold, name: &Label, arguments: Vec<Node>) -> Result<Kind, Problem> {
-    let name_of_macro = fold.name();
-    let count = arguments.len();
-    let mut arguments = arguments.into_iter();
-    let (variable, filter, body) = match (arguments.next(), arguments.next(), arguments.next()) {
-        (Some(variable), Some(body), None) => (variable, None, body),
-        (Some(variable), Some(filter), Some(body)) if fold == Fold::Map && count == 3 => {
-            (variable, Some(Box::new(filter)), body)
-        }
-        _ => {
-            return Err(Problem::new(
-                name.span,
-                format!("`{name_of_macro}` needs a name and an expression, not {count} arguments"),
-            )
-            .hint(format!("as in `regions.{name_of_macro}(r, r.share > 0)`")));
-        }
-    };
-    let Kind::Name(text) = variable.kind else {
-        return Err(Problem::new(
-            variable.span,
-            format!("the first argument of `{name_of_macro}` is the name each element gets"),
-        )
-        .hint(format!("as in `regions.{name_of_macro}(r, r.share > 0)`")));
-    };
-    let variable = Label {
-        text,
-        span: variable.span,
-    };
-    Ok(Kind::Fold {
-        over: Box::new(over),
-        fold,
-        variable,
-        filter,
-        body: Box::new(body),
-    })
-}
-
 /// Chains like `a + b + c` nest without the parser recursing, so the height is asked of the finished node as well.
 fn finished(kind: Kind, span: Span) -> Parsed {
     let node = Node::new(kind, span);
-    if node.height > DEPTH_MAX {
+    if node.height > EXPRESSION_DEPTH_MAX {
         Err(too_deep(span))
     } else {
         Ok(node)
@@ -512,7 +448,7 @@ fn finished(kind: Kind, span: Span) -> Parsed {
 fn too_deep(span: Span) -> Problem {
     Problem::new(
         span,
-        format!("the expression is nested more than {DEPTH_MAX} levels deep"),
+        format!("the expression is nested more than {EXPRESSION_DEPTH_MAX} levels deep"),
     )
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::expression::problem::closest;
+use crate::diagnostic::suggestion;
 use crate::expression::unit::Unit;
 
 /// What is known about a value before it is there.
@@ -182,17 +182,8 @@ impl Scope {
 }
 
 /// The closest known name, or all of them while they are few.
-pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>, what: &str) -> String {
-    let known: Vec<&str> = known.collect();
-    if let Some(name) = closest(wrong, known.iter().copied()) {
-        return format!("did you mean `{name}`?");
-    }
-    let all: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-    match all.len() {
-        0 => format!("there are no {what} here"),
-        1..=12 => format!("known {what} are {}", all.join(", ")),
-        _ => format!("known {what} are {}, …", all[..12].join(", ")),
-    }
+pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>, what: &str) -> String {
+    suggestion::hint(wrong, known).unwrap_or_else(|| format!("there are no {what} here"))
 }
 
 #[cfg(test)]

@@ -8,19 +8,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::expression::apply::string;
-use crate::expression::evaluation::{BUDGET, Error};
+use crate::expression::evaluation::{Error, Fault};
 use crate::expression::problem::{Problem, Span};
+use crate::expression::reference::Reference;
 use crate::expression::scope::{Scope, Type};
 use crate::expression::token::{Lexer, Symbol, Token};
-use crate::expression::tree::Reference;
 use crate::expression::value::Values;
 use crate::expression::{Checked, Expression, unchecked};
-
-/// Longest template, in bytes: room for a page of a query language.
-pub const TEMPLATE_LENGTH_MAX: usize = 64 * 1024;
-
-/// Longest rendered text, in bytes.
-pub const RENDERED_LENGTH_MAX: usize = 1024 * 1024;
+use crate::limits::{RENDERED_BYTES_MAX, SCALAR_BYTES_MAX};
 
 const OPENING: &str = "${{";
 const ESCAPED: &str = "$${{";
@@ -45,11 +40,11 @@ impl Template {
     #[must_use]
     pub fn parse(source: &str) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
-        let pieces = if source.len() > TEMPLATE_LENGTH_MAX {
+        let pieces = if source.len() > SCALAR_BYTES_MAX {
             let whole = Span::new(0, source.len());
             problems.push(Problem::new(
                 whole,
-                format!("the text is longer than {TEMPLATE_LENGTH_MAX} bytes"),
+                format!("the text is longer than {SCALAR_BYTES_MAX} bytes"),
             ));
             Vec::new()
         } else {
@@ -171,11 +166,11 @@ enum CheckedPiece {
 }
 
 impl CheckedTemplate {
-    /// Puts the values in. One budget serves all expressions of the template.
+    /// Puts the values in. Each expression has its own budget of steps.
     ///
     /// # Errors
     /// The first expression without an answer, with its place in the template; values without a text (null, lists, maps, NaN); a result
-    /// longer than [`RENDERED_LENGTH_MAX`].
+    /// longer than [`RENDERED_BYTES_MAX`].
     pub fn render(&self, values: &Values) -> Result<String, Error> {
         let mut rendered = String::new();
         for piece in self.pieces.iter() {
@@ -189,8 +184,10 @@ impl CheckedTemplate {
                     let value = checked.evaluate(values).map_err(shifted)?;
                     let text = string(&value).map_err(|fault| shifted(fault.at(checked.root.span)))?;
                     rendered.push_str(&text);
-                    if rendered.len() > RENDERED_LENGTH_MAX {
-                        let fault = crate::expression::evaluation::Fault::BudgetExceeded { budget: BUDGET };
+                    if rendered.len() > RENDERED_BYTES_MAX {
+                        let fault = Fault::TooLong {
+                            bytes_max: RENDERED_BYTES_MAX,
+                        };
                         return Err(shifted(fault.at(checked.root.span)));
                     }
                 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::expression::problem::closest;
+use crate::diagnostic::suggestion::closest;
+use crate::workflow::MetricUnit;
 
 /// The unit of a number. `ratio` and `percent` are two scales of one thing and convert; all others meet only themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -190,6 +191,20 @@ impl FromStr for Unit {
                 }
             },
         })
+    }
+}
+
+impl From<&MetricUnit> for Unit {
+    fn from(unit: &MetricUnit) -> Self {
+        match unit {
+            MetricUnit::Ratio => Unit::Ratio,
+            MetricUnit::Percent => Unit::Percent,
+            MetricUnit::Seconds => Unit::Seconds,
+            MetricUnit::Bytes => Unit::Bytes,
+            MetricUnit::Count => Unit::Count,
+            MetricUnit::PerSecond => Unit::PerSecond,
+            MetricUnit::Custom(name) => Unit::custom(name.as_str()),
+        }
     }
 }
 
