@@ -1,0 +1,10 @@
+//! The real Prometheus server beside ours: the same samples in both, the same questions to both, the same answers.
+//!
+//! The binary is Debian's package `prometheus`; `MERIDIAN_TEST_PROMETHEUS` names another, and
+//! `MERIDIAN_SKIP_PROMETHEUS=1` leaves these tests out on a machine that cannot have it.
+
+mod compare;
+mod data;
+mod generate;
+mod server;
+mod table;
