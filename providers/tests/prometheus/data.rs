@@ -125,6 +125,12 @@ fn durations(chance: &mut Chance, all: &mut Vec<Series>) {
             }
         }
     }
+    // Counts that fall from one bucket to the next, as rates over a partly scraped histogram do.
+    let crooked = instants(chance, 15_000, 0);
+    for le in BOUNDS {
+        let samples = crooked.iter().map(|t| (*t, chance.below(100) as f64)).collect();
+        all.push(series("crooked_bucket", &[("le", le)], samples));
+    }
     // Without an upper bucket, and with a bound that is no number.
     let instants = instants(chance, 15_000, 0);
     for le in ["0.1", "1", "many"] {
@@ -161,7 +167,7 @@ fn gauges(chance: &mut Chance, all: &mut Vec<Series>) {
     ];
     for zone in ["a", "b", "c"] {
         let value = |chance: &mut Chance| match chance.below(12) {
-            0 if zone == "b" => ODD[chance.below(ODD.len() as u64) as usize],
+            0 if zone != "c" => ODD[chance.below(ODD.len() as u64) as usize],
             _ => chance.below(400) as f64 / 8.0 - 20.0,
         };
         let samples = instants(chance, 20_000, 0)

@@ -3,6 +3,8 @@
 //! The binary is Debian's package `prometheus`; `MERIDIAN_TEST_PROMETHEUS` names another, and
 //! `MERIDIAN_SKIP_PROMETHEUS=1` leaves these tests out on a machine that cannot have it.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod compare;
 mod data;
 mod generate;

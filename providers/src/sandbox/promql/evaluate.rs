@@ -360,8 +360,6 @@ fn mathematical(function: Function, value: f64) -> f64 {
         Function::Exp => value.exp(),
         Function::Floor => value.floor(),
         Function::Ln => value.ln(),
-        Function::Log10 => value.log10(),
-        Function::Log2 => value.log2(),
         Function::Sgn if value == 0.0 || value.is_nan() => value,
         Function::Sgn => value.signum(),
         Function::Sqrt => value.sqrt(),

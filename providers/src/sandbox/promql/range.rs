@@ -63,8 +63,6 @@ pub(super) fn over(function: Function, window: Window<'_>, parameter: f64) -> Op
         | Function::Floor
         | Function::HistogramQuantile
         | Function::Ln
-        | Function::Log10
-        | Function::Log2
         | Function::Scalar
         | Function::Sgn
         | Function::Sqrt

@@ -255,8 +255,6 @@ pub(super) enum Function {
     Irate,
     LastOverTime,
     Ln,
-    Log10,
-    Log2,
     MaxOverTime,
     MinOverTime,
     PredictLinear,
@@ -271,7 +269,7 @@ pub(super) enum Function {
 }
 
 impl Function {
-    const ALL: [(&str, Self, &[Kind], Kind); 32] = {
+    const ALL: [(&str, Self, &[Kind], Kind); 30] = {
         const ELEMENTS: &[Kind] = &[Kind::Vector];
         const WINDOW: &[Kind] = &[Kind::Range];
         const BOUNDED: &[Kind] = &[Kind::Vector, Kind::Scalar];
@@ -305,8 +303,6 @@ impl Function {
             ("irate", Self::Irate, WINDOW, Kind::Vector),
             ("last_over_time", Self::LastOverTime, WINDOW, Kind::Vector),
             ("ln", Self::Ln, ELEMENTS, Kind::Vector),
-            ("log10", Self::Log10, ELEMENTS, Kind::Vector),
-            ("log2", Self::Log2, ELEMENTS, Kind::Vector),
             ("max_over_time", Self::MaxOverTime, WINDOW, Kind::Vector),
             ("min_over_time", Self::MinOverTime, WINDOW, Kind::Vector),
             (
