@@ -1,0 +1,72 @@
+//! The reference page of all commands, made from the command line itself: `docs/commands.md` is held against it by a test.
+
+#![cfg(test)]
+
+use clap::{Arg, Command};
+
+/// The page as Markdown.
+fn page() -> String {
+    let mut command = super::command();
+    command.build();
+    let mut page = String::from(
+        "# Commands\n\nThis page is made from the command line itself; a test keeps it true. To renew it: \
+         `MERIDIAN_RENEW=1 cargo test --bin meridian reference`.\n\n\
+         Data goes to stdout, everything else to stderr. Output is plain where stdout is not a terminal, and without colour \
+         where `NO_COLOR` is set.\n\n\
+         | exit code | means |\n| --- | --- |\n| 0 | succeeded |\n| 1 | the rollout was rolled back or failed; a journal does not verify |\n\
+         | 2 | wrong use, or an invalid file |\n| 3 | needs attention, or held with `--detach-on-hold` |\n\
+         | 4 | the store, the sandbox or a server could not be reached |\n| 130 | interrupted; the run stays resumable |\n\n\
+         Everywhere:\n\n",
+    );
+    let global: Vec<&Arg> = command.get_arguments().filter(|arg| arg.is_global_set()).collect();
+    options(&mut page, &global);
+    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+        describe(&mut page, verb);
+    }
+    page
+}
+
+fn describe(page: &mut String, verb: &Command) {
+    let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+    let usage = verb.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").trim();
+    page.push_str(&format!("\n## `{}`\n\n{about}.\n\n```text\n{usage}\n```\n\n", verb.get_name()));
+    let own: Vec<&Arg> = verb.get_arguments().filter(|arg| !arg.is_global_set() && arg.get_id() != "help").collect();
+    options(page, &own);
+    if let Some(more) = verb.get_after_help() {
+        page.push_str(&format!("\n{more}\n"));
+    }
+}
+
+fn options(page: &mut String, arguments: &[&Arg]) {
+    for argument in arguments.iter().filter(|argument| !argument.is_hide_set()) {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let mut line = format!("- `{argument}`: {help}");
+        let defaults: Vec<String> = argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+        if argument.get_action().takes_values() && !defaults.is_empty() {
+            line.push_str(&format!(" (default `{}`)", defaults.join(" ")));
+        }
+        let choices: Vec<String> = argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+        if argument.get_action().takes_values() && !choices.is_empty() && choices.len() < 12 {
+            line.push_str(&format!("; one of {}", choices.join(", ")));
+        }
+        page.push_str(&line);
+        page.push('\n');
+    }
+}
+
+#[test]
+fn the_reference_page_is_what_the_command_line_says() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md");
+    let page = page();
+    if std::env::var_os("MERIDIAN_RENEW").is_some() {
+        std::fs::write(file, &page).unwrap();
+    }
+    let stored = std::fs::read_to_string(file).unwrap_or_default();
+    assert_eq!(stored, page, "renew it with MERIDIAN_RENEW=1 cargo test --bin meridian reference");
+}
+
+#[test]
+fn the_command_line_makes_sense() {
+    super::command().debug_assert();
+}

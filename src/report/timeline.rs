@@ -1,0 +1,441 @@
+//! The timeline: one line for each thing that matters, the same for `run`, `watch` and `simulate`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use meridian_engine::run::effect::{DesiredState, Place};
+use meridian_engine::run::entry::Entry;
+use meridian_engine::run::event::{Ending, Event};
+use meridian_engine::run::signal::{Person, Request, Signal, Skip};
+use meridian_engine::run::verdict::{Judgement, Level};
+use meridian_engine::run::version::Version;
+use meridian_workflows::duration::Duration;
+use meridian_workflows::plan::{GateId, NodeId, NodeKind, Plan, RegionId};
+use meridian_workflows::workflow::{Exposure, Policy, Scope};
+use ratatui::text::Line;
+
+use super::clock;
+use super::ink::{Tone, ink, padded, tame};
+
+/// Prints a journal as it grows. It remembers what it has said, so that what repeats is said once.
+pub struct Timeline {
+    plan: Arc<Plan>,
+    zone: TimeZone,
+    /// Columns of the place, wide enough for every region and phase.
+    place_width: usize,
+    day: Option<Date>,
+    versions: HashMap<RegionId, (Version, Version)>,
+    judged: HashMap<(NodeId, Place, GateId), Level>,
+    whys: HashMap<RegionId, String>,
+    has_owner: bool,
+}
+
+/// The sign in front of a line: it carries the meaning without colour.
+#[derive(Clone, Copy)]
+enum Sign {
+    Note,
+    Move,
+    Bake,
+    Good,
+    Wait,
+    Ask,
+    Bad,
+    Back,
+}
+
+impl Sign {
+    fn text(self) -> &'static str {
+        match self {
+            Sign::Note => "·",
+            Sign::Move => "→",
+            Sign::Bake => "◐",
+            Sign::Good => "✓",
+            Sign::Wait => "‖",
+            Sign::Ask => "?",
+            Sign::Bad => "✗",
+            Sign::Back => "↩",
+        }
+    }
+
+    fn tone(self) -> Tone {
+        match self {
+            Sign::Note => Tone::Dim,
+            Sign::Move | Sign::Bake => Tone::Accent,
+            Sign::Good => Tone::Good,
+            Sign::Wait | Sign::Ask => Tone::Caution,
+            Sign::Bad | Sign::Back => Tone::Bad,
+        }
+    }
+}
+
+/// A sign, a place and what happened there.
+struct Said {
+    sign: Sign,
+    place: String,
+    share: String,
+    text: String,
+}
+
+impl Timeline {
+    pub fn new(plan: Arc<Plan>, zone: TimeZone) -> Timeline {
+        let workflow = plan.workflow();
+        let names = workflow.regions.keys().chain(workflow.phases.iter().map(|phase| &phase.name));
+        let place_width = names.map(|name| name.chars().count()).max().unwrap_or(0).clamp(8, 28);
+        Timeline {
+            plan,
+            zone,
+            place_width,
+            day: None,
+            versions: HashMap::new(),
+            judged: HashMap::new(),
+            whys: HashMap::new(),
+            has_owner: false,
+        }
+    }
+
+    /// The lines of one entry; often none.
+    pub fn entry(&mut self, entry: &Entry) -> Vec<Line<'static>> {
+        let said: Vec<Said> = entry.events.iter().filter_map(|event| self.event(event)).collect();
+        let mut lines = Vec::new();
+        if !said.is_empty() {
+            lines.extend(self.new_day(entry.at));
+        }
+        lines.extend(said.into_iter().map(|said| self.line(entry.at, said)));
+        lines
+    }
+
+    fn new_day(&mut self, at: Timestamp) -> Option<Line<'static>> {
+        let date = at.to_zoned(self.zone.clone()).date();
+        if self.day.replace(date) == Some(date) {
+            return None;
+        }
+        let zone = self.zone.iana_name().unwrap_or("local time");
+        let text = format!("── {} ({zone}) ──", clock::day(at, &self.zone));
+        Some(Line::from(ink(Tone::Dim, text)))
+    }
+
+    fn line(&self, at: Timestamp, said: Said) -> Line<'static> {
+        let tone = said.sign.tone();
+        let text_tone = match said.sign {
+            Sign::Note => Tone::Dim,
+            Sign::Bad | Sign::Back => Tone::Bad,
+            Sign::Move | Sign::Bake | Sign::Good | Sign::Wait | Sign::Ask => Tone::Plain,
+        };
+        Line::from(vec![
+            ink(Tone::Dim, clock::time(at, &self.zone)),
+            ink(tone, format!("  {} ", said.sign.text())),
+            padded(Tone::Strong, said.place, self.place_width + 1),
+            padded(Tone::Plain, format!("{:>4}", said.share), 7),
+            ink(text_tone, said.text),
+        ])
+    }
+
+    /// One event; none when it says nothing new to a person.
+    fn event(&mut self, event: &Event) -> Option<Said> {
+        self.of_the_run(event)
+            .or_else(|| self.of_people(event))
+            .or_else(|| self.of_a_node(event))
+            .or_else(|| self.of_a_gate(event))
+            .or_else(|| self.of_a_region(event))
+    }
+
+    fn of_the_run(&mut self, event: &Event) -> Option<Said> {
+        let said = |sign, text: String| Some(Said { sign, place: "run".to_owned(), share: String::new(), text });
+        match event {
+            Event::Submitted { workflow, fingerprint, by, .. } => {
+                let release = self.plan.workflow().release.version().to_owned();
+                said(
+                    Sign::Note,
+                    format!("{workflow} {release}, plan {}, submitted by {}", fingerprint.short(), person(by)),
+                )
+            }
+            Event::ClaimBusy { target, by, .. } => {
+                said(Sign::Wait, format!("queued: run {} holds {}", tame(by), tame(target)))
+            }
+            Event::ClaimRefused { why, .. } => said(Sign::Bad, format!("refused: {}", tame(why))),
+            Event::Owned { owner, epoch, .. } => {
+                let had_owner = std::mem::replace(&mut self.has_owner, true);
+                if had_owner {
+                    said(Sign::Note, format!("driven by {} from here on (epoch {epoch})", tame(owner)))
+                } else {
+                    None
+                }
+            }
+            Event::ClockJumped { from, to } => {
+                let (from, to) = (clock::time(*from, &self.zone), clock::time(*to, &self.zone));
+                said(Sign::Note, format!("the clock jumped from {from} to {to}; nothing in between counts as baked"))
+            }
+            Event::Finished { ending, cause, .. } => match ending {
+                Ending::Promoted => said(Sign::Good, "promoted: every region serves the candidate".to_owned()),
+                Ending::RolledBack => said(Sign::Back, format!("rolled back: {}", tame(cause))),
+                Ending::Refused => said(Sign::Bad, format!("refused: {}", tame(cause))),
+            },
+            Event::AttentionNeeded { reason, action, .. } => {
+                said(Sign::Bad, format!("needs attention: {}; {}", tame(reason), tame(action)))
+            }
+            Event::RollbackDecided { scope, regions, cause, .. } => {
+                let names: Vec<&str> = regions.iter().map(|region| self.plan.region(*region).0).collect();
+                let scope = match scope {
+                    Scope::Stage => "the stage",
+                    Scope::Region => "the region",
+                    Scope::Phase => "the phase",
+                    Scope::Run => "the run",
+                };
+                said(Sign::Back, format!("rolls back {scope} ({}): {}", names.join(", "), tame(cause)))
+            }
+            Event::RollbackOverdue { regions, .. } => {
+                let names: Vec<&str> = regions.iter().map(|region| self.plan.region(*region).0).collect();
+                said(Sign::Bad, format!("the rollback is overdue in {}; it goes on, call the on-call", names.join(", ")))
+            }
+            _ => None,
+        }
+    }
+
+    fn of_people(&mut self, event: &Event) -> Option<Said> {
+        match event {
+            Event::SignalTaken { signal, .. } => self.signal(signal),
+            Event::Approved { node, gate, by, comment, .. } => {
+                let text = format!("{}: approved by {}{}", self.gate(*gate), person(by), quoted(comment.as_deref()));
+                Some(self.at_node(Sign::Good, *node, text))
+            }
+            Event::Rejected { node, gate, by, comment, .. } => {
+                let text = format!("{}: rejected by {}{}", self.gate(*gate), person(by), quoted(comment.as_deref()));
+                Some(self.at_node(Sign::Bad, *node, text))
+            }
+            Event::Retried { regions, .. } => {
+                let names: Vec<&str> = regions.iter().map(|region| self.plan.region(*region).0).collect();
+                self.judged.clear();
+                self.whys.clear();
+                let what = if names.is_empty() { "starts again".to_owned() } else { format!("starts again: {}", names.join(", ")) };
+                Some(Said { sign: Sign::Move, place: "run".to_owned(), share: String::new(), text: what })
+            }
+            Event::RegionRushed { region, .. } => {
+                Some(self.at_region(Sign::Move, *region, "the rest of its stages are left out".to_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    fn signal(&self, signal: &Signal) -> Option<Said> {
+        let by = person(&signal.by);
+        let (sign, text) = match &signal.ask {
+            // Approvals, skips of a gate and rejections have events of their own.
+            Request::Approve { gate: Some(_), .. } | Request::Reject { gate: Some(_), .. } | Request::Skip { what: Skip::Gate { .. }, .. } => {
+                return None;
+            }
+            Request::Approve { comment, .. } => (Sign::Good, format!("approved by {by}{}", quoted(comment.as_deref()))),
+            Request::Reject { comment, .. } => (Sign::Bad, format!("rejected by {by}{}", quoted(comment.as_deref()))),
+            Request::Pause { reason, .. } => (Sign::Wait, format!("paused by {by}{}", quoted(reason.as_deref()))),
+            Request::Resume => (Sign::Move, format!("resumed by {by}")),
+            Request::Skip { what: Skip::Stage { node }, reason } => {
+                (Sign::Move, format!("{node} left out by {by}{}", quoted(Some(reason))))
+            }
+            Request::Promote { region, reason } => {
+                (Sign::Move, format!("{region} promoted at once by {by}{}", quoted(Some(reason))))
+            }
+            Request::Abort { reason } => (Sign::Back, format!("aborted by {by}{}", quoted(reason.as_deref()))),
+            Request::Rollback { reason } => (Sign::Back, format!("rollback asked by {by}{}", quoted(reason.as_deref()))),
+            Request::Retry { reason, .. } => (Sign::Move, format!("retry asked by {by}{}", quoted(reason.as_deref()))),
+            Request::Supersede { by_run } => (Sign::Back, format!("superseded by run {}", tame(by_run))),
+        };
+        Some(Said { sign, place: "run".to_owned(), share: String::new(), text })
+    }
+
+    fn of_a_node(&mut self, event: &Event) -> Option<Said> {
+        match event {
+            Event::Converged { node, .. } => self.converged(*node),
+            Event::Diverged { node, why, .. } => {
+                Some(self.at_node(Sign::Bad, *node, format!("no longer as ordered: {}; the bake stands still", tame(why))))
+            }
+            Event::BakeEnded { node, .. } => {
+                let after: Vec<&str> = self.plan.node(*node).after.iter().map(|gate| self.gate(*gate)).collect();
+                (!after.is_empty()).then(|| self.at_node(Sign::Bake, *node, format!("bake over, judging {}", after.join(", "))))
+            }
+            Event::NodePassed { node, .. } => Some(self.passed(*node)),
+            Event::NodeSkipped { node, why, .. } => Some(self.at_node(Sign::Note, *node, format!("left out: {}", tame(why)))),
+            Event::NodeTolerated { node, .. } => match self.plan.node(*node).kind {
+                NodeKind::Close { .. } => Some(self.at_node(Sign::Bad, *node, "failed within the phase's tolerance; the phase goes on".to_owned())),
+                NodeKind::Phase | NodeKind::Open { .. } | NodeKind::Stage { .. } => None,
+            },
+            Event::NodeFailed { node, why, .. } => Some(self.at_node(Sign::Bad, *node, format!("failed: {}", tame(why)))),
+            Event::Held { node, why, until, .. } => {
+                let until = clock::time(*until, &self.zone);
+                Some(self.at_node(Sign::Wait, *node, format!("held: {} (at most until {until})", tame(why))))
+            }
+            Event::Recovered { node, .. } => Some(self.at_node(Sign::Good, *node, "recovered, goes on".to_owned())),
+            Event::Asked { node, why, .. } => {
+                Some(self.at_node(Sign::Ask, *node, format!("asks a person: {}", tame(why))))
+            }
+            Event::Answered { node, by, .. } => Some(self.at_node(Sign::Note, *node, format!("answered by {}", tame(by)))),
+            _ => None,
+        }
+    }
+
+    fn converged(&self, id: NodeId) -> Option<Said> {
+        let node = self.plan.node(id);
+        match &node.kind {
+            NodeKind::Stage { exposure, .. } => {
+                let reached = match exposure {
+                    Exposure::Traffic(share) => format!("serves {share}"),
+                    Exposure::Shadow(share) => format!("mirrors {share}"),
+                    Exposure::Audience(_) => "serves its audience".to_owned(),
+                };
+                Some(self.at_node(Sign::Bake, id, reached + &baking(node.bake)))
+            }
+            NodeKind::Close { .. } if !node.bake.is_zero() => {
+                Some(self.at_node(Sign::Bake, id, format!("last stage passed{}", baking(node.bake))))
+            }
+            NodeKind::Close { .. } | NodeKind::Phase | NodeKind::Open { .. } => None,
+        }
+    }
+
+    fn passed(&self, id: NodeId) -> Said {
+        let node = self.plan.node(id);
+        let candidate = node.region.and_then(|region| self.versions.get(&region)).map(|(_, candidate)| candidate.name.as_str());
+        let candidate = candidate.unwrap_or("the candidate");
+        match &node.kind {
+            NodeKind::Phase => self.at_node(Sign::Move, id, "phase begins".to_owned()),
+            NodeKind::Open { first: true } => self.at_node(Sign::Good, id, format!("{candidate} stands ready, without traffic")),
+            NodeKind::Open { first: false } => self.at_node(Sign::Good, id, "goes on in this phase".to_owned()),
+            NodeKind::Stage { .. } => self.at_node(Sign::Good, id, "passed".to_owned()),
+            NodeKind::Close { last: true } => self.at_node(Sign::Good, id, format!("promoted: {candidate} is the baseline now")),
+            NodeKind::Close { last: false } => self.at_node(Sign::Good, id, "done in this phase".to_owned()),
+        }
+    }
+
+    fn of_a_gate(&mut self, event: &Event) -> Option<Said> {
+        match event {
+            Event::GateRead { node, place, gate, judgement, .. } | Event::GateJudged { node, place, gate, judgement, .. } => {
+                self.judgement(*node, *place, *gate, judgement)
+            }
+            Event::ApprovalAsked { node, gate, expires, .. } => {
+                let until = expires.map_or(String::new(), |expires| format!(", expires in {}", clock::length(expires)));
+                let text = format!("waits for approval {}{until}", self.gate(*gate));
+                Some(self.at_node(Sign::Ask, *node, text))
+            }
+            Event::GateSkipped { node, gate, by, reason, .. } => {
+                let text = format!("gate {} left out by {}{}", self.gate(*gate), tame(by), quoted(Some(reason)));
+                Some(self.at_node(Sign::Note, *node, text))
+            }
+            _ => None,
+        }
+    }
+
+    /// A judgement is said when it differs in level from the one before in the same place.
+    fn judgement(&mut self, node: NodeId, place: Place, gate: GateId, judgement: &Judgement) -> Option<Said> {
+        let level = judgement.level();
+        if self.judged.insert((node, place, gate), level) == Some(level) {
+            return None;
+        }
+        let because = tame(judgement.because());
+        let (sign, text) = match level {
+            Level::Pass => (Sign::Good, because),
+            Level::Pending => (Sign::Note, because),
+            Level::NoData | Level::Inconclusive | Level::Error => (Sign::Wait, because),
+            Level::Fail => match judgement.policy() {
+                Some(Policy::Rollback) => (Sign::Bad, because),
+                Some(Policy::Hold | Policy::Ask | Policy::Advance) | None => (Sign::Wait, because),
+            },
+        };
+        let epilogue = if place == Place::Epilogue { " (after the rollback)" } else { "" };
+        Some(self.at_node(sign, node, format!("{}{epilogue}: {text}", self.gate(gate))))
+    }
+
+    fn of_a_region(&mut self, event: &Event) -> Option<Said> {
+        match event {
+            Event::RegionObserved { region, baseline, candidate, .. } => {
+                self.versions.insert(*region, (baseline.clone(), candidate.clone()));
+                let text = format!("serves {}; the candidate is {}", tame(&baseline.name), tame(&candidate.name));
+                Some(self.at_region(Sign::Note, *region, text))
+            }
+            Event::Ordered { region, node, state, .. } => self.ordered(*region, *node, state),
+            Event::OrderMoving { region, why: Some(why), .. } => self.news(*region, why).map(|why| self.at_region(Sign::Note, *region, why)),
+            Event::OrderStuck { region, why, .. } => self.news(*region, why).map(|why| self.at_region(Sign::Bad, *region, format!("stuck: {why}"))),
+            Event::EffectFailed { error, lasting, again_at, .. } => {
+                let again = if *lasting { String::new() } else { format!("; again at {}", clock::time(*again_at, &self.zone)) };
+                Some(Said { sign: Sign::Wait, place: "run".to_owned(), share: String::new(), text: format!("{}{again}", tame(error)) })
+            }
+            Event::RegionReverted { region, .. } => {
+                let baseline = self.versions.get(region).map_or("its baseline", |(baseline, _)| baseline.name.as_str());
+                Some(self.at_region(Sign::Back, *region, format!("read back: {baseline} serves everything")))
+            }
+            Event::RegionWithdrawn { region, .. } => Some(self.at_region(Sign::Back, *region, "the candidate is removed".to_owned())),
+            _ => None,
+        }
+    }
+
+    /// What a provider says, when it has not said it last time.
+    fn news(&mut self, region: RegionId, why: &str) -> Option<String> {
+        let why = tame(why);
+        (self.whys.insert(region, why.clone()) != Some(why.clone())).then_some(why)
+    }
+
+    fn ordered(&mut self, region: RegionId, node: Option<NodeId>, state: &DesiredState) -> Option<Said> {
+        self.whys.remove(&region);
+        let (baseline, candidate) = match self.versions.get(&region) {
+            Some((baseline, candidate)) => (baseline.name.clone(), candidate.name.clone()),
+            None => ("the baseline".to_owned(), "the candidate".to_owned()),
+        };
+        let (sign, text) = match state {
+            DesiredState::Serving(Exposure::Traffic(share)) if share.is_zero() => {
+                (Sign::Move, format!("starting {candidate} beside {baseline}"))
+            }
+            DesiredState::Serving(Exposure::Traffic(share)) => (Sign::Move, format!("shifting {share} to {candidate}")),
+            DesiredState::Serving(Exposure::Shadow(share)) => (Sign::Move, format!("mirroring {share} to {candidate}")),
+            DesiredState::Serving(Exposure::Audience(_)) => (Sign::Move, format!("shifting its audience to {candidate}")),
+            DesiredState::Promoted => (Sign::Move, format!("making {candidate} the baseline")),
+            DesiredState::Reverted => (Sign::Back, format!("sending all traffic back to {baseline}")),
+            DesiredState::Withdrawn => (Sign::Back, format!("removing {candidate}")),
+        };
+        let is_back = matches!(state, DesiredState::Reverted | DesiredState::Withdrawn);
+        Some(match node.filter(|_| !is_back) {
+            Some(node) => self.at_node(sign, node, text),
+            None => self.at_region(sign, region, text),
+        })
+    }
+
+    fn gate(&self, gate: GateId) -> &str {
+        self.plan.gate(gate).0
+    }
+
+    fn at_region(&self, sign: Sign, region: RegionId, text: String) -> Said {
+        Said { sign, place: self.plan.region(region).0.to_owned(), share: String::new(), text }
+    }
+
+    fn at_node(&self, sign: Sign, id: NodeId, text: String) -> Said {
+        let node = self.plan.node(id);
+        let place = match node.region {
+            Some(region) => self.plan.region(region).0.to_owned(),
+            None => self.plan.phase(node.phase).name.clone(),
+        };
+        let share = match &node.kind {
+            NodeKind::Stage { exposure: Exposure::Traffic(share), .. } => share.to_string(),
+            NodeKind::Stage { exposure: Exposure::Shadow(_), .. } => "mirr".to_owned(),
+            NodeKind::Stage { exposure: Exposure::Audience(_), .. } => "aud".to_owned(),
+            NodeKind::Close { .. } | NodeKind::Phase | NodeKind::Open { .. } => String::new(),
+        };
+        Said { sign, place, share, text }
+    }
+}
+
+fn baking(bake: Duration) -> String {
+    if bake.is_zero() { String::new() } else { format!(", baking {}", clock::length(bake)) }
+}
+
+fn person(person: &Person) -> String {
+    let mut text = tame(&person.name);
+    if !person.roles.is_empty() {
+        text.push_str(&format!(" ({})", person.roles.join(", ")));
+    }
+    if !person.authenticated {
+        text.push_str(", unauthenticated");
+    }
+    text
+}
+
+fn quoted(text: Option<&str>) -> String {
+    text.map(|text| format!(": “{}”", tame(text))).unwrap_or_default()
+}

@@ -1,0 +1,133 @@
+//! `why`: what a run waits for, since when, until when, who can act and with which command, in a sentence or two.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use meridian_engine::run::event::Ending;
+use meridian_engine::run::state::{Run, Standing};
+use ratatui::text::Line;
+use serde::Serialize;
+
+use super::clock;
+use super::ink::{Tone, ink, line, tame};
+use super::status::{self, Outcome};
+use super::waiting::{Urgency, Wait, Waiting};
+
+/// How many waits are told in full; the rest is counted.
+const TOLD_MAX: usize = 4;
+
+/// Who drives the run, as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// A live lease, and its owner.
+    Process(String),
+    Nobody,
+}
+
+/// The answer as JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Json {
+    run: String,
+    outcome: Outcome,
+    driver: Option<String>,
+    waits: Vec<WaitJson>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WaitJson {
+    node: Option<String>,
+    what: String,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    who: Option<String>,
+    needs_person: bool,
+    commands: Vec<String>,
+}
+
+/// The answer for scripts.
+pub fn json(run: &Run, driver: &Driver, now: Timestamp, program: &str) -> Json {
+    let waits = Waiting::new(run, now, program).all();
+    Json {
+        run: run.id().to_string(),
+        outcome: status::outcome(run),
+        driver: match driver {
+            Driver::Process(name) => Some(name.clone()),
+            Driver::Nobody => None,
+        },
+        waits: waits
+            .into_iter()
+            .map(|wait| WaitJson {
+                node: wait.node.map(|node| run.plan().node(node).key.clone()),
+                what: wait.what,
+                since: wait.since,
+                until: wait.until.map(|(until, _)| until),
+                who: wait.who,
+                needs_person: wait.urgency == Urgency::Person,
+                commands: wait.commands,
+            })
+            .collect(),
+    }
+}
+
+/// The answer for people.
+pub fn lines(run: &Run, driver: &Driver, now: Timestamp, zone: &TimeZone, program: &str) -> Vec<Line<'static>> {
+    if let Standing::Finished { ending, cause, at } = &run.state().standing {
+        return finished(run, *ending, cause, clock::instant(*at, now, zone));
+    }
+    let waits = Waiting::new(run, now, program).all();
+    let mut lines = Vec::new();
+    for wait in waits.iter().take(TOLD_MAX) {
+        lines.push(sentence(run, wait, now, zone));
+        lines.extend(wait.commands.iter().map(|command| line(Tone::Accent, format!("    {command}"))));
+    }
+    if waits.len() > TOLD_MAX {
+        let more = waits.len() - TOLD_MAX;
+        lines.push(line(Tone::Dim, format!("And {more} more: {program} status {}", run.id())));
+    }
+    if waits.is_empty() {
+        lines.push(line(Tone::Plain, format!("{} takes its next step; it waits for nothing.", run.id())));
+    }
+    if *driver == Driver::Nobody {
+        lines.push(line(Tone::Caution, "No process drives it now, so nothing of this happens until one does:"));
+        lines.push(line(Tone::Accent, format!("    {program} resume")));
+    }
+    lines
+}
+
+fn finished(run: &Run, ending: Ending, cause: &str, at: String) -> Vec<Line<'static>> {
+    let (tone, what) = match ending {
+        Ending::Promoted => (Tone::Good, "is promoted: every region serves the candidate"),
+        Ending::RolledBack => (Tone::Bad, "was rolled back: every region in scope serves its baseline again"),
+        Ending::Refused => (Tone::Bad, "was refused and never began"),
+    };
+    let mut text = format!("{} {what}, since {at}.", run.id());
+    if !cause.is_empty() {
+        text.push_str(&format!(" Cause: {}.", tame(cause).trim_end_matches('.')));
+    }
+    vec![line(tone, text)]
+}
+
+fn sentence(run: &Run, wait: &Wait, now: Timestamp, zone: &TimeZone) -> Line<'static> {
+    let subject = wait.node.map_or_else(
+        || run.id().to_string(),
+        |node| run.plan().node(node).key.clone(),
+    );
+    let mut text = format!(" {}", wait.what);
+    if let Some(since) = wait.since {
+        text.push_str(&format!(", since {}", clock::instant(since, now, zone)));
+    }
+    if let Some((until, then)) = wait.until {
+        text.push_str(&format!(", until {} ({then})", clock::instant(until, now, zone)));
+    }
+    text.push('.');
+    if let Some(who) = &wait.who {
+        text.push_str(&format!(" {who}"));
+    }
+    let tone = match wait.urgency {
+        Urgency::Going => Tone::Plain,
+        Urgency::Waiting => Tone::Caution,
+        Urgency::Person => Tone::Bad,
+    };
+    Line::from(vec![ink(Tone::Strong, subject), ink(tone, text)])
+}
