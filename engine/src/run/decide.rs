@@ -6,6 +6,7 @@ use super::effect::{EffectKey, Outcome};
 use super::event::Event;
 use super::signal::{Person, Signal};
 use super::state::Run;
+use super::{outcome, people, progress};
 
 /// Something that reaches a run from outside.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,50 @@ pub struct Refusal(pub String);
 ///
 /// *Errors*: only signals are refused; the run is as before.
 pub fn decide(run: &Run, input: Input, now: Timestamp) -> Result<Vec<Event>, Refusal> {
-    let _ = (run, input, now);
-    Ok(Vec::new())
+    let mut draft = Draft::new(run, now);
+    match input {
+        Input::Submit { by } => draft.submitted(by),
+        Input::Own { owner, epoch } => draft.push(Event::Owned { owner, epoch, at: now }),
+        Input::Tick => {}
+        Input::Outcome { key, outcome } => outcome::admit(&mut draft, key, outcome),
+        Input::Signal(signal) => people::admit(&mut draft, signal)?,
+        Input::ClockJumped { from, to } => draft.push(Event::ClockJumped { from, to }),
+    }
+    progress::settle(&mut draft);
+    Ok(draft.events)
+}
+
+/// A run on which events are tried out as they are decided, so that each decision sees the ones before it.
+pub(in crate::run) struct Draft<'a> {
+    pub run: std::borrow::Cow<'a, Run>,
+    pub now: Timestamp,
+    pub events: Vec<Event>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(run: &'a Run, now: Timestamp) -> Draft<'a> {
+        Draft {
+            run: std::borrow::Cow::Borrowed(run),
+            now,
+            events: Vec::new(),
+        }
+    }
+
+    pub(in crate::run) fn push(&mut self, event: Event) {
+        self.run.to_mut().apply(&event);
+        self.events.push(event);
+    }
+
+    fn submitted(&mut self, by: Person) {
+        if self.run.state.submitted_at.is_none() {
+            let workflow = self.run.plan.workflow().name.clone();
+            let fingerprint = self.run.plan.fingerprint().clone();
+            self.push(Event::Submitted {
+                workflow,
+                fingerprint,
+                by,
+                at: self.now,
+            });
+        }
+    }
 }

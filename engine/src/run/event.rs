@@ -238,11 +238,11 @@ pub enum Event {
         at: Timestamp,
         again_at: Timestamp,
     },
-    /// The order is done; looked at again at `check_at` while it must hold.
+    /// The order is done; looked at again at `check_at` while it must hold, never again where it need not.
     OrderSettled {
         region: RegionId,
         at: Timestamp,
-        check_at: Timestamp,
+        check_at: Option<Timestamp>,
     },
     /// An effect failed; it is tried again at `again_at`.
     EffectFailed {
@@ -257,6 +257,8 @@ pub enum Event {
     /// From here on no order of this run raises a share, until a person retries.
     RollbackDecided {
         scope: Scope,
+        /// Within the phase's tolerance: the rest of the run goes on.
+        tolerated: bool,
         node: Option<NodeId>,
         regions: Vec<RegionId>,
         cause: String,

@@ -8,9 +8,19 @@ pub mod decide;
 pub mod effect;
 pub mod entry;
 pub mod event;
+pub mod gates;
+pub mod judge;
+mod outcome;
+pub mod people;
+mod progress;
 pub mod reading;
+mod rollback;
 pub mod signal;
 pub mod state;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod story;
 pub mod verdict;
 pub mod version;
 pub mod wanted;

@@ -15,7 +15,7 @@ use super::effect::{DesiredState, Place};
 use super::entry::Hash;
 use super::event::Ending;
 use super::reading::{Reading, Sample};
-use super::signal::Person;
+use super::signal::{Person, Signal};
 use super::verdict::Judgement;
 use super::version::Version;
 
@@ -105,8 +105,10 @@ pub struct Claim {
     pub round: u32,
     /// Who holds a target that this run waits for.
     pub waits: Option<ClaimWait>,
-    /// A claim is wanted again for a retry or a rollback after the end.
-    pub is_wanted_again: bool,
+    /// A claim or release that failed is tried again then.
+    pub again_at: Option<Timestamp>,
+    /// After the end: the retry or rollback for which the targets are wanted once more.
+    pub wanted_for: Option<Signal>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -396,7 +398,7 @@ impl Run {
 
     /// Finished, and nothing is owed to the world any more: its targets are released.
     pub fn is_done(&self) -> bool {
-        self.is_finished() && self.state.claim.number.is_none() && !self.state.claim.is_wanted_again
+        self.is_finished() && self.state.claim.number.is_none() && self.state.claim.wanted_for.is_none()
     }
 
     pub(in crate::run) fn node_mut(&mut self, id: NodeId) -> &mut NodeState {
