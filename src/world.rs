@@ -48,7 +48,9 @@ const NOTIFIERS: &[(&str, Availability)] = &[
 ];
 
 fn kinds(list: &'static [(&'static str, Availability)]) -> Vec<Kind> {
-    list.iter().map(|&(name, availability)| Kind { name, availability }).collect()
+    list.iter()
+        .map(|&(name, availability)| Kind { name, availability })
+        .collect()
 }
 
 fn providers() -> Vec<ProviderKind> {
@@ -133,7 +135,10 @@ const fn optional(name: &'static str, summary: &'static str) -> SettingKey {
 }
 
 const SANDBOX: &[SettingKey] = &[
-    optional("serving", "the version that serves when the region is created (default `v0`)"),
+    optional(
+        "serving",
+        "the version that serves when the region is created (default `v0`)",
+    ),
     optional("instances", "instances of each version (default 2)"),
     optional("requestsPerSecond", "generated traffic (default 40)"),
     optional("faults", "what is wrong with which version, as in `{v2: {errors: 5%}}`"),
@@ -143,7 +148,10 @@ const KUBERNETES: &[SettingKey] = &[
     optional("context", "the kubeconfig's context of the region's cluster"),
     required("namespace", "the workload's namespace"),
     required("workload", "what is released, as in `deployment/payments-api`"),
-    required("traffic", "what splits the traffic, as in `{istio: {virtualService: …, route: …}}`"),
+    required(
+        "traffic",
+        "what splits the traffic, as in `{istio: {virtualService: …, route: …}}`",
+    ),
     optional("promotion", "`patch` (default) or `external`"),
 ];
 

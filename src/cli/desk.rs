@@ -66,7 +66,11 @@ pub struct Author {
 impl Author {
     /// The person. Nobody checks the name in embedded use, and the journal says so.
     pub fn person(&self) -> Result<Person, Problem> {
-        let login = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+        let login = || {
+            ["USER", "LOGNAME"]
+                .into_iter()
+                .find_map(|name| std::env::var(name).ok())
+        };
         let name = self
             .name
             .clone()
@@ -110,8 +114,10 @@ impl Inputs {
             if let Some(other) = map.insert(name.clone(), value.clone())
                 && other != *value
             {
-                return Err(Problem::usage(format!("the input `{name}` is given twice: `{other}` and `{value}`"))
-                    .next("give it once"));
+                return Err(
+                    Problem::usage(format!("the input `{name}` is given twice: `{other}` and `{value}`"))
+                        .next("give it once"),
+                );
             }
         }
         Ok(map)

@@ -23,7 +23,8 @@ struct Cli {
     verb: Verb,
 }
 
-const AFTER_HELP: &str = "Exit codes: 0 succeeded · 1 the rollout was rolled back or failed · 2 wrong use or invalid file · \
+const AFTER_HELP: &str =
+    "Exit codes: 0 succeeded · 1 the rollout was rolled back or failed · 2 wrong use or invalid file · \
 3 needs attention or held · 4 store or server not reached · 130 interrupted, resumable.
 
 First steps: meridian init release.yaml, meridian plan release.yaml, meridian run release.yaml";
@@ -62,7 +63,11 @@ pub fn main() -> Exit {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data and go to stdout; everything else is wrong use. clap knows which is which.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Succeeded };
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Succeeded
+            };
             let _ = error.print();
             return exit;
         }
@@ -94,7 +99,9 @@ fn log(form: Log) {
         .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
         .with_env_var("MERIDIAN_LOG")
         .from_env_lossy();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match form {
         Log::Text => log.with_ansi(false).init(),
         Log::Json => log.json().init(),

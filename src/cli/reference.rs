@@ -30,8 +30,14 @@ fn describe(page: &mut String, verb: &Command) {
     let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
     let usage = verb.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").trim();
-    page.push_str(&format!("\n## `{}`\n\n{about}.\n\n```text\n{usage}\n```\n\n", verb.get_name()));
-    let own: Vec<&Arg> = verb.get_arguments().filter(|arg| !arg.is_global_set() && arg.get_id() != "help").collect();
+    page.push_str(&format!(
+        "\n## `{}`\n\n{about}.\n\n```text\n{usage}\n```\n\n",
+        verb.get_name()
+    ));
+    let own: Vec<&Arg> = verb
+        .get_arguments()
+        .filter(|arg| !arg.is_global_set() && arg.get_id() != "help")
+        .collect();
     options(page, &own);
     if let Some(more) = verb.get_after_help() {
         page.push_str(&format!("\n{more}\n"));
@@ -42,11 +48,19 @@ fn options(page: &mut String, arguments: &[&Arg]) {
     for argument in arguments.iter().filter(|argument| !argument.is_hide_set()) {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let mut line = format!("- `{argument}`: {help}");
-        let defaults: Vec<String> = argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+        let defaults: Vec<String> = argument
+            .get_default_values()
+            .iter()
+            .map(|value| value.to_string_lossy().into_owned())
+            .collect();
         if argument.get_action().takes_values() && !defaults.is_empty() {
             line.push_str(&format!(" (default `{}`)", defaults.join(" ")));
         }
-        let choices: Vec<String> = argument.get_possible_values().iter().map(|value| format!("`{}`", value.get_name())).collect();
+        let choices: Vec<String> = argument
+            .get_possible_values()
+            .iter()
+            .map(|value| format!("`{}`", value.get_name()))
+            .collect();
         if argument.get_action().takes_values() && !choices.is_empty() && choices.len() < 12 {
             line.push_str(&format!("; one of {}", choices.join(", ")));
         }
@@ -63,7 +77,10 @@ fn the_reference_page_is_what_the_command_line_says() {
         std::fs::write(file, &page).unwrap();
     }
     let stored = std::fs::read_to_string(file).unwrap_or_default();
-    assert_eq!(stored, page, "renew it with MERIDIAN_RENEW=1 cargo test --bin meridian reference");
+    assert_eq!(
+        stored, page,
+        "renew it with MERIDIAN_RENEW=1 cargo test --bin meridian reference"
+    );
 }
 
 #[test]

@@ -66,7 +66,10 @@ impl Board<'_> {
             let (active, quiet): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| self.is_active(row));
             lines.extend(active.iter().flat_map(|row| self.row(row)));
             if !quiet.is_empty() {
-                let over = quiet.iter().filter(|row| self.run.node(self.current(row)).life.is_over()).count();
+                let over = quiet
+                    .iter()
+                    .filter(|row| self.run.node(self.current(row)).life.is_over())
+                    .count();
                 let text = format!("    {over} regions over, {} waiting", quiet.len() - over);
                 lines.push(line(Tone::Dim, text));
             }
@@ -74,7 +77,10 @@ impl Board<'_> {
         if lines.len() > rows_max {
             let more = lines.len() - rows_max.saturating_sub(1);
             lines.truncate(rows_max.saturating_sub(1));
-            lines.push(line(Tone::Dim, format!("  … {more} more lines: {} status {}", self.program, self.run.id())));
+            lines.push(line(
+                Tone::Dim,
+                format!("  … {more} more lines: {} status {}", self.program, self.run.id()),
+            ));
         }
         lines
     }
@@ -110,19 +116,32 @@ impl Board<'_> {
             if wait.urgency != Urgency::Person && !is_whole {
                 continue;
             }
-            let tone = if wait.urgency == Urgency::Person { Tone::Bad } else { Tone::Caution };
-            let subject = wait.node.map_or_else(
-                || "run".to_owned(),
-                |node| self.run.plan().node(node).key.clone(),
+            let tone = if wait.urgency == Urgency::Person {
+                Tone::Bad
+            } else {
+                Tone::Caution
+            };
+            let subject = wait
+                .node
+                .map_or_else(|| "run".to_owned(), |node| self.run.plan().node(node).key.clone());
+            lines.push(Line::from(vec![
+                ink(tone, "  ▲ "),
+                ink(Tone::Strong, subject),
+                ink(Tone::Plain, format!(" {}", wait.what)),
+            ]));
+            lines.extend(
+                wait.commands
+                    .into_iter()
+                    .map(|command| line(Tone::Accent, format!("      {command}"))),
             );
-            lines.push(Line::from(vec![ink(tone, "  ▲ "), ink(Tone::Strong, subject), ink(Tone::Plain, format!(" {}", wait.what))]));
-            lines.extend(wait.commands.into_iter().map(|command| line(Tone::Accent, format!("      {command}"))));
         }
         lines
     }
 
     fn phases(&self) -> impl Iterator<Item = PhaseId> + use<> {
-        (0..self.run.plan().workflow().phases.len()).filter_map(|index| u32::try_from(index).ok()).map(PhaseId)
+        (0..self.run.plan().workflow().phases.len())
+            .filter_map(|index| u32::try_from(index).ok())
+            .map(PhaseId)
     }
 
     fn barrier(&self, phase: PhaseId) -> Option<NodeId> {
@@ -134,11 +153,19 @@ impl Board<'_> {
 
     fn phase(&self, phase: PhaseId) -> Line<'static> {
         let plan = self.run.plan();
-        let mut spans = vec![padded(Tone::Strong, plan.phase(phase).name.clone(), self.name_width() + 3)];
+        let mut spans = vec![padded(
+            Tone::Strong,
+            plan.phase(phase).name.clone(),
+            self.name_width() + 3,
+        )];
         if let Some(barrier) = self.barrier(phase) {
             let state = self.run.node(barrier);
             let (tone, text) = if state.life.is_over() {
-                let closed: Vec<Life> = self.rows(phase).iter().map(|row| self.run.node(self.current(row)).life).collect();
+                let closed: Vec<Life> = self
+                    .rows(phase)
+                    .iter()
+                    .map(|row| self.run.node(self.current(row)).life)
+                    .collect();
                 if closed.iter().all(|life| life.is_passed()) {
                     (Tone::Good, "✓ done".to_owned())
                 } else if closed.contains(&Life::RolledBack) || closed.contains(&Life::Failed) {
@@ -165,7 +192,10 @@ impl Board<'_> {
             let Some(region) = node.region else { continue };
             match rows.iter_mut().find(|row| row.region == region) {
                 Some(row) => row.nodes.push(id),
-                None => rows.push(Row { region, nodes: vec![id] }),
+                None => rows.push(Row {
+                    region,
+                    nodes: vec![id],
+                }),
             }
         }
         rows
@@ -174,7 +204,11 @@ impl Board<'_> {
     /// The node that the region works on, or worked on last.
     fn current(&self, row: &Row) -> NodeId {
         let last = row.nodes.last().copied().unwrap_or(NodeId(0));
-        row.nodes.iter().copied().find(|id| !self.run.node(*id).life.is_passed()).unwrap_or(last)
+        row.nodes
+            .iter()
+            .copied()
+            .find(|id| !self.run.node(*id).life.is_passed())
+            .unwrap_or(last)
     }
 
     fn is_active(&self, row: &Row) -> bool {
@@ -197,7 +231,8 @@ impl Board<'_> {
             Life::Passed => Tone::Good,
             Life::Failed | Life::RolledBack => Tone::Bad,
             Life::Waiting | Life::Skipped | Life::Tolerated => Tone::Dim,
-            Life::Moving | Life::Baking | Life::Judging | Life::Closing => match waits.first().map(|wait| wait.urgency) {
+            Life::Moving | Life::Baking | Life::Judging | Life::Closing => match waits.first().map(|wait| wait.urgency)
+            {
                 Some(Urgency::Waiting | Urgency::Person) => Tone::Caution,
                 Some(Urgency::Going) | None => Tone::Plain,
             },
@@ -213,13 +248,20 @@ impl Board<'_> {
         spans.push(ink(tone, format!("  {doing}")));
         let mut lines = vec![Line::from(spans)];
         if state.life.is_under_way() {
-            lines.extend(self.run.node(current).gates_at(Place::Watch).filter_map(|slot| self.gate(current, slot)));
+            lines.extend(
+                self.run
+                    .node(current)
+                    .gates_at(Place::Watch)
+                    .filter_map(|slot| self.gate(current, slot)),
+            );
         }
         lines
     }
 
     fn is_promoted(&self, row: &Row) -> bool {
-        row.nodes.last().is_some_and(|id| matches!(self.run.plan().node(*id).kind, NodeKind::Close { last: true }))
+        row.nodes
+            .last()
+            .is_some_and(|id| matches!(self.run.plan().node(*id).kind, NodeKind::Close { last: true }))
     }
 
     /// The region's stages with a sign each: `✓1% ✓25% ◐50% ·100%`.
@@ -228,9 +270,18 @@ impl Board<'_> {
         for id in &row.nodes {
             let node = self.run.plan().node(*id);
             let label = match &node.kind {
-                NodeKind::Stage { exposure: Exposure::Traffic(share), .. } => share.to_string(),
-                NodeKind::Stage { exposure: Exposure::Shadow(_), .. } => "mirror".to_owned(),
-                NodeKind::Stage { exposure: Exposure::Audience(_), .. } => "audience".to_owned(),
+                NodeKind::Stage {
+                    exposure: Exposure::Traffic(share),
+                    ..
+                } => share.to_string(),
+                NodeKind::Stage {
+                    exposure: Exposure::Shadow(_),
+                    ..
+                } => "mirror".to_owned(),
+                NodeKind::Stage {
+                    exposure: Exposure::Audience(_),
+                    ..
+                } => "audience".to_owned(),
                 NodeKind::Close { .. } | NodeKind::Open { .. } | NodeKind::Phase => continue,
             };
             let (tone, sign) = sign(self.run.node(*id).life);
@@ -255,7 +306,10 @@ impl Board<'_> {
             Some(Level::NoData | Level::Inconclusive) => "‖",
             Some(Level::Error | Level::Fail) => "✗",
         };
-        let mut spans = vec![ink(tone, format!("    {sign} ")), padded(Tone::Plain, name.to_owned(), self.gate_width() + 2)];
+        let mut spans = vec![
+            ink(tone, format!("    {sign} ")),
+            padded(Tone::Plain, name.to_owned(), self.gate_width() + 2),
+        ];
         let reading = judged.reading.as_ref();
         match (&gate.kind, reading.map(|reading| &reading.answer)) {
             (GateKind::Metric(metric), Some(Answer::Metric { candidate, baseline })) if candidate.value.is_some() => {
@@ -264,13 +318,20 @@ impl Board<'_> {
                 let limit = reading.and_then(|reading| reading::worst_limit(metric, unit, reading));
                 spans.push(padded(tone, format!("{:>7}", reading::number(value, unit)), 9));
                 let values = self.history.of(node, slot.gate);
-                spans.push(padded(Tone::Plain, reading::sparkline(&values, limit.map(|(_, limit)| limit)), 17));
+                spans.push(padded(
+                    Tone::Plain,
+                    reading::sparkline(&values, limit.map(|(_, limit)| limit)),
+                    17,
+                ));
                 if let Some((what, limit)) = limit {
                     spans.push(ink(tone, reading::gauge(value, limit, 10)));
                     spans.push(ink(Tone::Dim, format!(" {what} {}", limit.sentence(unit))));
                 }
                 if let Some(baseline) = baseline.as_ref().and_then(|sample| sample.value) {
-                    spans.push(ink(Tone::Dim, format!(", baseline {}", reading::number(baseline, unit))));
+                    spans.push(ink(
+                        Tone::Dim,
+                        format!(", baseline {}", reading::number(baseline, unit)),
+                    ));
                 }
                 if !judged.judgement.is_pass() {
                     spans.push(ink(tone, format!("  {}", tame(judged.judgement.because()))));
@@ -283,7 +344,10 @@ impl Board<'_> {
 
     fn name_width(&self) -> usize {
         let workflow = self.run.plan().workflow();
-        let names = workflow.regions.keys().chain(workflow.phases.iter().map(|phase| &phase.name));
+        let names = workflow
+            .regions
+            .keys()
+            .chain(workflow.phases.iter().map(|phase| &phase.name));
         names.map(|name| name.chars().count()).max().unwrap_or(0).clamp(8, 32)
     }
 

@@ -75,6 +75,9 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let now = at("2026-03-02T10:00:00Z");
         assert_eq!(instant(at("2026-03-02T12:30:00Z"), now, &TimeZone::UTC), "12:30:00");
-        assert_eq!(instant(at("2026-03-03T09:00:00Z"), now, &TimeZone::UTC), "Tue 3 Mar 09:00:00");
+        assert_eq!(
+            instant(at("2026-03-03T09:00:00Z"), now, &TimeZone::UTC),
+            "Tue 3 Mar 09:00:00"
+        );
     }
 }

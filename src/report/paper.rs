@@ -58,7 +58,11 @@ impl Paper {
 
     /// A line as stderr may carry it, without a line break.
     pub fn for_stderr(self, line: &Line<'_>) -> String {
-        if self.stderr_colour { ink::coloured(line) } else { ink::plain(line) }
+        if self.stderr_colour {
+            ink::coloured(line)
+        } else {
+            ink::plain(line)
+        }
     }
 
     fn written(self, line: &Line<'_>, colour: bool) -> String {

@@ -22,7 +22,9 @@ impl History {
     /// Takes the readings of one entry in.
     pub fn record(&mut self, entry: &Entry) {
         for event in &entry.events {
-            if let Event::GateRead { node, gate, reading, .. } = event
+            if let Event::GateRead {
+                node, gate, reading, ..
+            } = event
                 && let Answer::Metric { candidate, .. } = &reading.answer
             {
                 let values = self.readings.entry((*node, *gate)).or_default();
@@ -77,11 +79,16 @@ fn short(value: f64) -> String {
 }
 
 fn bytes(value: f64) -> String {
-    let steps = [("Ti", 1024.0 * 1024.0 * 1024.0 * 1024.0), ("Gi", 1024.0 * 1024.0 * 1024.0), ("Mi", 1024.0 * 1024.0), ("Ki", 1024.0)];
-    steps
-        .into_iter()
-        .find(|(_, size)| value.abs() >= *size)
-        .map_or_else(|| format!("{}B", short(value)), |(unit, size)| format!("{}{unit}", short(value / size)))
+    let steps = [
+        ("Ti", 1024.0 * 1024.0 * 1024.0 * 1024.0),
+        ("Gi", 1024.0 * 1024.0 * 1024.0),
+        ("Mi", 1024.0 * 1024.0),
+        ("Ki", 1024.0),
+    ];
+    steps.into_iter().find(|(_, size)| value.abs() >= *size).map_or_else(
+        || format!("{}B", short(value)),
+        |(unit, size)| format!("{}{unit}", short(value / size)),
+    )
 }
 
 /// Where a threshold lies for the baseline at hand.
@@ -121,7 +128,11 @@ impl Limit {
                 high = middle;
             }
         }
-        Some(if at_highest { Limit::Above(low) } else { Limit::Below(high) })
+        Some(if at_highest {
+            Limit::Above(low)
+        } else {
+            Limit::Below(high)
+        })
     }
 
     /// `above 1%`.
@@ -229,7 +240,10 @@ mod tests {
     fn the_limit_of_any_one_sided_condition_is_found() {
         let limit = |text, baseline| Limit::of(text, &MetricUnit::Ratio, baseline, None);
         let shown = |text, baseline| limit(text, baseline).map(|limit| limit.sentence(&MetricUnit::Ratio));
-        assert_eq!(shown("candidate > percent(1) || candidate > 2 * baseline", Some(0.003)).as_deref(), Some("above 0.6%"));
+        assert_eq!(
+            shown("candidate > percent(1) || candidate > 2 * baseline", Some(0.003)).as_deref(),
+            Some("above 0.6%")
+        );
         assert_eq!(shown("candidate < 0.995", None).as_deref(), Some("below 99.5%"));
         assert_eq!(limit("candidate > 2 * baseline", None), None);
         assert_eq!(limit("true", None), None);

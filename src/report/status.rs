@@ -43,9 +43,18 @@ impl Outcome {
 /// The outcome of a run as it stands.
 pub fn outcome(run: &Run) -> Outcome {
     match &run.state().standing {
-        Standing::Finished { ending: Ending::Promoted, .. } => Outcome::Promoted,
-        Standing::Finished { ending: Ending::RolledBack, .. } => Outcome::RolledBack,
-        Standing::Finished { ending: Ending::Refused, .. } => Outcome::Refused,
+        Standing::Finished {
+            ending: Ending::Promoted,
+            ..
+        } => Outcome::Promoted,
+        Standing::Finished {
+            ending: Ending::RolledBack,
+            ..
+        } => Outcome::RolledBack,
+        Standing::Finished {
+            ending: Ending::Refused,
+            ..
+        } => Outcome::Refused,
         Standing::Attention { .. } => Outcome::NeedsAttention,
         Standing::RollingBack => Outcome::Running,
         Standing::Submitted | Standing::Running if run.is_paused() => Outcome::Paused,
@@ -56,7 +65,10 @@ pub fn outcome(run: &Run) -> Outcome {
 
 /// Whether some node stays where it is: for a gate to recover, or for a person.
 pub fn is_held(run: &Run) -> bool {
-    run.state().nodes.iter().any(|node| node.hold.is_some() || node.question.is_some())
+    run.state()
+        .nodes
+        .iter()
+        .any(|node| node.hold.is_some() || node.question.is_some())
 }
 
 /// Why it stands there; none while it goes on as planned.
@@ -66,15 +78,12 @@ pub fn cause(run: &Run) -> Option<String> {
         Standing::Finished { cause, .. } => Some(cause.clone()),
         Standing::Attention { reason, .. } => Some(reason.clone()),
         Standing::RollingBack => state.rollback.as_ref().map(|rollback| rollback.cause.clone()),
-        Standing::Submitted | Standing::Running => state
-            .nodes
-            .iter()
-            .find_map(|node| {
-                node.question
-                    .as_ref()
-                    .map(|question| question.why.clone())
-                    .or_else(|| node.hold.as_ref().map(|hold| hold.why.clone()))
-            }),
+        Standing::Submitted | Standing::Running => state.nodes.iter().find_map(|node| {
+            node.question
+                .as_ref()
+                .map(|question| question.why.clone())
+                .or_else(|| node.hold.as_ref().map(|hold| hold.why.clone()))
+        }),
     }
 }
 
@@ -117,7 +126,12 @@ pub fn json(run: &Run, now: Timestamp, program: &str) -> Json {
     let waiting = Waiting::new(run, now, program);
     let node = |id: NodeId| {
         let state = run.node(id);
-        let waits = waiting.node(id).into_iter().map(|wait| wait.brief).collect::<Vec<_>>().join("; ");
+        let waits = waiting
+            .node(id)
+            .into_iter()
+            .map(|wait| wait.brief)
+            .collect::<Vec<_>>()
+            .join("; ");
         NodeJson {
             key: plan.node(id).key.clone(),
             state: life(state.life),

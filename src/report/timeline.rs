@@ -82,7 +82,10 @@ struct Said {
 impl Timeline {
     pub fn new(plan: Arc<Plan>, zone: TimeZone) -> Timeline {
         let workflow = plan.workflow();
-        let names = workflow.regions.keys().chain(workflow.phases.iter().map(|phase| &phase.name));
+        let names = workflow
+            .regions
+            .keys()
+            .chain(workflow.phases.iter().map(|phase| &phase.name));
         let place_width = names.map(|name| name.chars().count()).max().unwrap_or(0).clamp(8, 28);
         Timeline {
             plan,
@@ -143,13 +146,29 @@ impl Timeline {
     }
 
     fn of_the_run(&mut self, event: &Event) -> Option<Said> {
-        let said = |sign, text: String| Some(Said { sign, place: "run".to_owned(), share: String::new(), text });
+        let said = |sign, text: String| {
+            Some(Said {
+                sign,
+                place: "run".to_owned(),
+                share: String::new(),
+                text,
+            })
+        };
         match event {
-            Event::Submitted { workflow, fingerprint, by, .. } => {
+            Event::Submitted {
+                workflow,
+                fingerprint,
+                by,
+                ..
+            } => {
                 let release = self.plan.workflow().release.version().to_owned();
                 said(
                     Sign::Note,
-                    format!("{workflow} {release}, plan {}, submitted by {}", fingerprint.short(), person(by)),
+                    format!(
+                        "{workflow} {release}, plan {}, submitted by {}",
+                        fingerprint.short(),
+                        person(by)
+                    ),
                 )
             }
             Event::ClaimBusy { target, by, .. } => {
@@ -159,24 +178,33 @@ impl Timeline {
             Event::Owned { owner, epoch, .. } => {
                 let had_owner = std::mem::replace(&mut self.has_owner, true);
                 if had_owner {
-                    said(Sign::Note, format!("driven by {} from here on (epoch {epoch})", tame(owner)))
+                    said(
+                        Sign::Note,
+                        format!("driven by {} from here on (epoch {epoch})", tame(owner)),
+                    )
                 } else {
                     None
                 }
             }
             Event::ClockJumped { from, to } => {
                 let (from, to) = (clock::time(*from, &self.zone), clock::time(*to, &self.zone));
-                said(Sign::Note, format!("the clock jumped from {from} to {to}; nothing in between counts as baked"))
+                said(
+                    Sign::Note,
+                    format!("the clock jumped from {from} to {to}; nothing in between counts as baked"),
+                )
             }
             Event::Finished { ending, cause, .. } => match ending {
                 Ending::Promoted => said(Sign::Good, "promoted: every region serves the candidate".to_owned()),
                 Ending::RolledBack => said(Sign::Back, format!("rolled back: {}", tame(cause))),
                 Ending::Refused => said(Sign::Bad, format!("refused: {}", tame(cause))),
             },
-            Event::AttentionNeeded { reason, action, .. } => {
-                said(Sign::Bad, format!("needs attention: {}; {}", tame(reason), tame(action)))
-            }
-            Event::RollbackDecided { scope, regions, cause, .. } => {
+            Event::AttentionNeeded { reason, action, .. } => said(
+                Sign::Bad,
+                format!("needs attention: {}; {}", tame(reason), tame(action)),
+            ),
+            Event::RollbackDecided {
+                scope, regions, cause, ..
+            } => {
                 let names: Vec<&str> = regions.iter().map(|region| self.plan.region(*region).0).collect();
                 let scope = match scope {
                     Scope::Stage => "the stage",
@@ -184,11 +212,20 @@ impl Timeline {
                     Scope::Phase => "the phase",
                     Scope::Run => "the run",
                 };
-                said(Sign::Back, format!("rolls back {scope} ({}): {}", names.join(", "), tame(cause)))
+                said(
+                    Sign::Back,
+                    format!("rolls back {scope} ({}): {}", names.join(", "), tame(cause)),
+                )
             }
             Event::RollbackOverdue { regions, .. } => {
                 let names: Vec<&str> = regions.iter().map(|region| self.plan.region(*region).0).collect();
-                said(Sign::Bad, format!("the rollback is overdue in {}; it goes on, call the on-call", names.join(", ")))
+                said(
+                    Sign::Bad,
+                    format!(
+                        "the rollback is overdue in {}; it goes on, call the on-call",
+                        names.join(", ")
+                    ),
+                )
             }
             _ => None,
         }
@@ -197,20 +234,51 @@ impl Timeline {
     fn of_people(&mut self, event: &Event) -> Option<Said> {
         match event {
             Event::SignalTaken { signal, .. } => self.signal(signal),
-            Event::Approved { node, gate, by, comment, .. } => {
-                let text = format!("{}: approved by {}{}", self.gate(*gate), person(by), quoted(comment.as_deref()));
+            Event::Approved {
+                node,
+                gate,
+                by,
+                comment,
+                ..
+            } => {
+                let text = format!(
+                    "{}: approved by {}{}",
+                    self.gate(*gate),
+                    person(by),
+                    quoted(comment.as_deref())
+                );
                 Some(self.at_node(Sign::Good, *node, text))
             }
-            Event::Rejected { node, gate, by, comment, .. } => {
-                let text = format!("{}: rejected by {}{}", self.gate(*gate), person(by), quoted(comment.as_deref()));
+            Event::Rejected {
+                node,
+                gate,
+                by,
+                comment,
+                ..
+            } => {
+                let text = format!(
+                    "{}: rejected by {}{}",
+                    self.gate(*gate),
+                    person(by),
+                    quoted(comment.as_deref())
+                );
                 Some(self.at_node(Sign::Bad, *node, text))
             }
             Event::Retried { regions, .. } => {
                 let names: Vec<&str> = regions.iter().map(|region| self.plan.region(*region).0).collect();
                 self.judged.clear();
                 self.whys.clear();
-                let what = if names.is_empty() { "starts again".to_owned() } else { format!("starts again: {}", names.join(", ")) };
-                Some(Said { sign: Sign::Move, place: "run".to_owned(), share: String::new(), text: what })
+                let what = if names.is_empty() {
+                    "starts again".to_owned()
+                } else {
+                    format!("starts again: {}", names.join(", "))
+                };
+                Some(Said {
+                    sign: Sign::Move,
+                    place: "run".to_owned(),
+                    share: String::new(),
+                    text: what,
+                })
             }
             Event::RegionRushed { region, .. } => {
                 Some(self.at_region(Sign::Move, *region, "the rest of its stages are left out".to_owned()))
@@ -223,53 +291,91 @@ impl Timeline {
         let by = person(&signal.by);
         let (sign, text) = match &signal.ask {
             // Approvals, skips of a gate and rejections have events of their own.
-            Request::Approve { gate: Some(_), .. } | Request::Reject { gate: Some(_), .. } | Request::Skip { what: Skip::Gate { .. }, .. } => {
+            Request::Approve { gate: Some(_), .. }
+            | Request::Reject { gate: Some(_), .. }
+            | Request::Skip {
+                what: Skip::Gate { .. },
+                ..
+            } => {
                 return None;
             }
             Request::Approve { comment, .. } => (Sign::Good, format!("approved by {by}{}", quoted(comment.as_deref()))),
             Request::Reject { comment, .. } => (Sign::Bad, format!("rejected by {by}{}", quoted(comment.as_deref()))),
             Request::Pause { reason, .. } => (Sign::Wait, format!("paused by {by}{}", quoted(reason.as_deref()))),
             Request::Resume => (Sign::Move, format!("resumed by {by}")),
-            Request::Skip { what: Skip::Stage { node }, reason } => {
-                (Sign::Move, format!("{node} left out by {by}{}", quoted(Some(reason))))
-            }
-            Request::Promote { region, reason } => {
-                (Sign::Move, format!("{region} promoted at once by {by}{}", quoted(Some(reason))))
-            }
+            Request::Skip {
+                what: Skip::Stage { node },
+                reason,
+            } => (Sign::Move, format!("{node} left out by {by}{}", quoted(Some(reason)))),
+            Request::Promote { region, reason } => (
+                Sign::Move,
+                format!("{region} promoted at once by {by}{}", quoted(Some(reason))),
+            ),
             Request::Abort { reason } => (Sign::Back, format!("aborted by {by}{}", quoted(reason.as_deref()))),
-            Request::Rollback { reason } => (Sign::Back, format!("rollback asked by {by}{}", quoted(reason.as_deref()))),
+            Request::Rollback { reason } => (
+                Sign::Back,
+                format!("rollback asked by {by}{}", quoted(reason.as_deref())),
+            ),
             Request::Retry { reason, .. } => (Sign::Move, format!("retry asked by {by}{}", quoted(reason.as_deref()))),
             Request::Supersede { by_run } => (Sign::Back, format!("superseded by run {}", tame(by_run))),
         };
-        Some(Said { sign, place: "run".to_owned(), share: String::new(), text })
+        Some(Said {
+            sign,
+            place: "run".to_owned(),
+            share: String::new(),
+            text,
+        })
     }
 
     fn of_a_node(&mut self, event: &Event) -> Option<Said> {
         match event {
             Event::Converged { node, .. } => self.converged(*node),
-            Event::Diverged { node, why, .. } => {
-                Some(self.at_node(Sign::Bad, *node, format!("no longer as ordered: {}; the bake stands still", tame(why))))
-            }
+            Event::Diverged { node, why, .. } => Some(self.at_node(
+                Sign::Bad,
+                *node,
+                format!("no longer as ordered: {}; the bake stands still", tame(why)),
+            )),
             Event::BakeEnded { node, .. } => {
-                let after: Vec<&str> = self.plan.node(*node).after.iter().map(|gate| self.gate(*gate)).collect();
-                (!after.is_empty()).then(|| self.at_node(Sign::Bake, *node, format!("bake over, judging {}", after.join(", "))))
+                let after: Vec<&str> = self
+                    .plan
+                    .node(*node)
+                    .after
+                    .iter()
+                    .map(|gate| self.gate(*gate))
+                    .collect();
+                (!after.is_empty())
+                    .then(|| self.at_node(Sign::Bake, *node, format!("bake over, judging {}", after.join(", "))))
             }
             Event::NodePassed { node, .. } => Some(self.passed(*node)),
-            Event::NodeSkipped { node, why, .. } => Some(self.at_node(Sign::Note, *node, format!("left out: {}", tame(why)))),
+            Event::NodeSkipped { node, why, .. } => {
+                Some(self.at_node(Sign::Note, *node, format!("left out: {}", tame(why))))
+            }
             Event::NodeTolerated { node, .. } => match self.plan.node(*node).kind {
-                NodeKind::Close { .. } => Some(self.at_node(Sign::Bad, *node, "failed within the phase's tolerance; the phase goes on".to_owned())),
+                NodeKind::Close { .. } => Some(self.at_node(
+                    Sign::Bad,
+                    *node,
+                    "failed within the phase's tolerance; the phase goes on".to_owned(),
+                )),
                 NodeKind::Phase | NodeKind::Open { .. } | NodeKind::Stage { .. } => None,
             },
-            Event::NodeFailed { node, why, .. } => Some(self.at_node(Sign::Bad, *node, format!("failed: {}", tame(why)))),
+            Event::NodeFailed { node, why, .. } => {
+                Some(self.at_node(Sign::Bad, *node, format!("failed: {}", tame(why))))
+            }
             Event::Held { node, why, until, .. } => {
                 let until = clock::time(*until, &self.zone);
-                Some(self.at_node(Sign::Wait, *node, format!("held: {} (at most until {until})", tame(why))))
+                Some(self.at_node(
+                    Sign::Wait,
+                    *node,
+                    format!("held: {} (at most until {until})", tame(why)),
+                ))
             }
             Event::Recovered { node, .. } => Some(self.at_node(Sign::Good, *node, "recovered, goes on".to_owned())),
             Event::Asked { node, why, .. } => {
                 Some(self.at_node(Sign::Ask, *node, format!("asks a person: {}", tame(why))))
             }
-            Event::Answered { node, by, .. } => Some(self.at_node(Sign::Note, *node, format!("answered by {}", tame(by)))),
+            Event::Answered { node, by, .. } => {
+                Some(self.at_node(Sign::Note, *node, format!("answered by {}", tame(by))))
+            }
             _ => None,
         }
     }
@@ -294,30 +400,59 @@ impl Timeline {
 
     fn passed(&self, id: NodeId) -> Said {
         let node = self.plan.node(id);
-        let candidate = node.region.and_then(|region| self.versions.get(&region)).map(|(_, candidate)| candidate.name.as_str());
+        let candidate = node
+            .region
+            .and_then(|region| self.versions.get(&region))
+            .map(|(_, candidate)| candidate.name.as_str());
         let candidate = candidate.unwrap_or("the candidate");
         match &node.kind {
             NodeKind::Phase => self.at_node(Sign::Move, id, "phase begins".to_owned()),
-            NodeKind::Open { first: true } => self.at_node(Sign::Good, id, format!("{candidate} stands ready, without traffic")),
+            NodeKind::Open { first: true } => {
+                self.at_node(Sign::Good, id, format!("{candidate} stands ready, without traffic"))
+            }
             NodeKind::Open { first: false } => self.at_node(Sign::Good, id, "goes on in this phase".to_owned()),
             NodeKind::Stage { .. } => self.at_node(Sign::Good, id, "passed".to_owned()),
-            NodeKind::Close { last: true } => self.at_node(Sign::Good, id, format!("promoted: {candidate} is the baseline now")),
+            NodeKind::Close { last: true } => {
+                self.at_node(Sign::Good, id, format!("promoted: {candidate} is the baseline now"))
+            }
             NodeKind::Close { last: false } => self.at_node(Sign::Good, id, "done in this phase".to_owned()),
         }
     }
 
     fn of_a_gate(&mut self, event: &Event) -> Option<Said> {
         match event {
-            Event::GateRead { node, place, gate, judgement, .. } | Event::GateJudged { node, place, gate, judgement, .. } => {
-                self.judgement(*node, *place, *gate, judgement)
+            Event::GateRead {
+                node,
+                place,
+                gate,
+                judgement,
+                ..
             }
-            Event::ApprovalAsked { node, gate, expires, .. } => {
-                let until = expires.map_or(String::new(), |expires| format!(", expires in {}", clock::length(expires)));
+            | Event::GateJudged {
+                node,
+                place,
+                gate,
+                judgement,
+                ..
+            } => self.judgement(*node, *place, *gate, judgement),
+            Event::ApprovalAsked {
+                node, gate, expires, ..
+            } => {
+                let until = expires.map_or(String::new(), |expires| {
+                    format!(", expires in {}", clock::length(expires))
+                });
                 let text = format!("waits for approval {}{until}", self.gate(*gate));
                 Some(self.at_node(Sign::Ask, *node, text))
             }
-            Event::GateSkipped { node, gate, by, reason, .. } => {
-                let text = format!("gate {} left out by {}{}", self.gate(*gate), tame(by), quoted(Some(reason)));
+            Event::GateSkipped {
+                node, gate, by, reason, ..
+            } => {
+                let text = format!(
+                    "gate {} left out by {}{}",
+                    self.gate(*gate),
+                    tame(by),
+                    quoted(Some(reason))
+                );
                 Some(self.at_node(Sign::Note, *node, text))
             }
             _ => None,
@@ -340,29 +475,69 @@ impl Timeline {
                 Some(Policy::Hold | Policy::Ask | Policy::Advance) | None => (Sign::Wait, because),
             },
         };
-        let epilogue = if place == Place::Epilogue { " (after the rollback)" } else { "" };
+        let epilogue = if place == Place::Epilogue {
+            " (after the rollback)"
+        } else {
+            ""
+        };
         Some(self.at_node(sign, node, format!("{}{epilogue}: {text}", self.gate(gate))))
     }
 
     fn of_a_region(&mut self, event: &Event) -> Option<Said> {
         match event {
-            Event::RegionObserved { region, baseline, candidate, .. } => {
+            Event::RegionObserved {
+                region,
+                baseline,
+                candidate,
+                ..
+            } => {
                 self.versions.insert(*region, (baseline.clone(), candidate.clone()));
-                let text = format!("serves {}; the candidate is {}", tame(&baseline.name), tame(&candidate.name));
+                let text = format!(
+                    "serves {}; the candidate is {}",
+                    tame(&baseline.name),
+                    tame(&candidate.name)
+                );
                 Some(self.at_region(Sign::Note, *region, text))
             }
-            Event::Ordered { region, node, state, .. } => self.ordered(*region, *node, state),
-            Event::OrderMoving { region, why: Some(why), .. } => self.news(*region, why).map(|why| self.at_region(Sign::Note, *region, why)),
-            Event::OrderStuck { region, why, .. } => self.news(*region, why).map(|why| self.at_region(Sign::Bad, *region, format!("stuck: {why}"))),
-            Event::EffectFailed { error, lasting, again_at, .. } => {
-                let again = if *lasting { String::new() } else { format!("; again at {}", clock::time(*again_at, &self.zone)) };
-                Some(Said { sign: Sign::Wait, place: "run".to_owned(), share: String::new(), text: format!("{}{again}", tame(error)) })
+            Event::Ordered {
+                region, node, state, ..
+            } => self.ordered(*region, *node, state),
+            Event::OrderMoving {
+                region, why: Some(why), ..
+            } => self
+                .news(*region, why)
+                .map(|why| self.at_region(Sign::Note, *region, why)),
+            Event::OrderStuck { region, why, .. } => self
+                .news(*region, why)
+                .map(|why| self.at_region(Sign::Bad, *region, format!("stuck: {why}"))),
+            Event::EffectFailed {
+                error,
+                lasting,
+                again_at,
+                ..
+            } => {
+                let again = if *lasting {
+                    String::new()
+                } else {
+                    format!("; again at {}", clock::time(*again_at, &self.zone))
+                };
+                Some(Said {
+                    sign: Sign::Wait,
+                    place: "run".to_owned(),
+                    share: String::new(),
+                    text: format!("{}{again}", tame(error)),
+                })
             }
             Event::RegionReverted { region, .. } => {
-                let baseline = self.versions.get(region).map_or("its baseline", |(baseline, _)| baseline.name.as_str());
+                let baseline = self
+                    .versions
+                    .get(region)
+                    .map_or("its baseline", |(baseline, _)| baseline.name.as_str());
                 Some(self.at_region(Sign::Back, *region, format!("read back: {baseline} serves everything")))
             }
-            Event::RegionWithdrawn { region, .. } => Some(self.at_region(Sign::Back, *region, "the candidate is removed".to_owned())),
+            Event::RegionWithdrawn { region, .. } => {
+                Some(self.at_region(Sign::Back, *region, "the candidate is removed".to_owned()))
+            }
             _ => None,
         }
     }
@@ -385,7 +560,9 @@ impl Timeline {
             }
             DesiredState::Serving(Exposure::Traffic(share)) => (Sign::Move, format!("shifting {share} to {candidate}")),
             DesiredState::Serving(Exposure::Shadow(share)) => (Sign::Move, format!("mirroring {share} to {candidate}")),
-            DesiredState::Serving(Exposure::Audience(_)) => (Sign::Move, format!("shifting its audience to {candidate}")),
+            DesiredState::Serving(Exposure::Audience(_)) => {
+                (Sign::Move, format!("shifting its audience to {candidate}"))
+            }
             DesiredState::Promoted => (Sign::Move, format!("making {candidate} the baseline")),
             DesiredState::Reverted => (Sign::Back, format!("sending all traffic back to {baseline}")),
             DesiredState::Withdrawn => (Sign::Back, format!("removing {candidate}")),
@@ -402,7 +579,12 @@ impl Timeline {
     }
 
     fn at_region(&self, sign: Sign, region: RegionId, text: String) -> Said {
-        Said { sign, place: self.plan.region(region).0.to_owned(), share: String::new(), text }
+        Said {
+            sign,
+            place: self.plan.region(region).0.to_owned(),
+            share: String::new(),
+            text,
+        }
     }
 
     fn at_node(&self, sign: Sign, id: NodeId, text: String) -> Said {
@@ -412,17 +594,35 @@ impl Timeline {
             None => self.plan.phase(node.phase).name.clone(),
         };
         let share = match &node.kind {
-            NodeKind::Stage { exposure: Exposure::Traffic(share), .. } => share.to_string(),
-            NodeKind::Stage { exposure: Exposure::Shadow(_), .. } => "mirr".to_owned(),
-            NodeKind::Stage { exposure: Exposure::Audience(_), .. } => "aud".to_owned(),
+            NodeKind::Stage {
+                exposure: Exposure::Traffic(share),
+                ..
+            } => share.to_string(),
+            NodeKind::Stage {
+                exposure: Exposure::Shadow(_),
+                ..
+            } => "mirr".to_owned(),
+            NodeKind::Stage {
+                exposure: Exposure::Audience(_),
+                ..
+            } => "aud".to_owned(),
             NodeKind::Close { .. } | NodeKind::Phase | NodeKind::Open { .. } => String::new(),
         };
-        Said { sign, place, share, text }
+        Said {
+            sign,
+            place,
+            share,
+            text,
+        }
     }
 }
 
 fn baking(bake: Duration) -> String {
-    if bake.is_zero() { String::new() } else { format!(", baking {}", clock::length(bake)) }
+    if bake.is_zero() {
+        String::new()
+    } else {
+        format!(", baking {}", clock::length(bake))
+    }
 }
 
 fn person(person: &Person) -> String {

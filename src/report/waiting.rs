@@ -110,7 +110,12 @@ impl<'a> Waiting<'a> {
             let what = format!("asks a person to decide: {}", tame(&question.why));
             return vec![
                 self.decision(id, gate)
-                    .apply(Wait::new(Some(id), Urgency::Person, format!("asks: {}", tame(&question.why)), what))
+                    .apply(Wait::new(
+                        Some(id),
+                        Urgency::Person,
+                        format!("asks: {}", tame(&question.why)),
+                        what,
+                    ))
                     .since(Some(question.since))
                     .who("Anybody may decide: to go on, or to roll back."),
             ];
@@ -147,28 +152,47 @@ impl<'a> Waiting<'a> {
             Standing::Submitted => {
                 let wait = match &state.claim.waits {
                     Some(held) => {
-                        let what = format!("waits in the queue: run {} holds {}", tame(&held.by), tame(&held.target));
-                        Wait::new(None, Urgency::Waiting, format!("queued behind {}", tame(&held.by)), what)
-                            .until(Some(held.again_at), "then it looks again, or as soon as that run ends")
-                            .command(self.command(&format!("why {}", tame(&held.by))))
+                        let what = format!(
+                            "waits in the queue: run {} holds {}",
+                            tame(&held.by),
+                            tame(&held.target)
+                        );
+                        Wait::new(
+                            None,
+                            Urgency::Waiting,
+                            format!("queued behind {}", tame(&held.by)),
+                            what,
+                        )
+                        .until(Some(held.again_at), "then it looks again, or as soon as that run ends")
+                        .command(self.command(&format!("why {}", tame(&held.by))))
                     }
                     None => Wait::new(None, Urgency::Going, "takes its targets", "takes its targets"),
                 };
                 Some(wait.since(state.submitted_at))
             }
             Standing::Attention { reason, action, since } => Some(
-                Wait::new(None, Urgency::Person, "needs attention", format!("needs attention: {}", tame(reason)))
-                    .since(Some(*since))
-                    .who(format!("To do: {}.", tame(action).trim_end_matches('.')))
-                    .command(self.command(&format!("retry {id}")))
-                    .command(self.command(&format!("rollback {id}"))),
+                Wait::new(
+                    None,
+                    Urgency::Person,
+                    "needs attention",
+                    format!("needs attention: {}", tame(reason)),
+                )
+                .since(Some(*since))
+                .who(format!("To do: {}.", tame(action).trim_end_matches('.')))
+                .command(self.command(&format!("retry {id}")))
+                .command(self.command(&format!("rollback {id}"))),
             ),
             Standing::RollingBack => Some(self.rolling_back()),
             Standing::Running => state.pause.map(|pause| {
-                Wait::new(None, Urgency::Person, "paused", "is paused: nothing advances, gates go on reading")
-                    .since(Some(pause.since))
-                    .who("Anybody may lift it.")
-                    .command(self.command(&format!("resume {id}")))
+                Wait::new(
+                    None,
+                    Urgency::Person,
+                    "paused",
+                    "is paused: nothing advances, gates go on reading",
+                )
+                .since(Some(pause.since))
+                .who("Anybody may lift it.")
+                .command(self.command(&format!("resume {id}")))
             }),
             Standing::Finished { .. } => None,
         }
@@ -196,7 +220,11 @@ impl<'a> Waiting<'a> {
             .since(rollback.map(|rollback| rollback.decided_at))
             .until(
                 rollback.map(|rollback| rollback.deadline),
-                if is_overdue { "which has passed: people are called" } else { "then people are called" },
+                if is_overdue {
+                    "which has passed: people are called"
+                } else {
+                    "then people are called"
+                },
             )
     }
 
@@ -260,7 +288,11 @@ impl<'a> Waiting<'a> {
     fn approval(&self, id: NodeId, slot: &GateState, name: &str, approval: &Approval) -> Option<Wait> {
         let asked = slot.approval.as_ref()?;
         let given: Vec<&str> = asked.approved_by.iter().map(|person| person.name.as_str()).collect();
-        let mut what = format!("waits for the approval `{name}`: {} of {} given", given.len(), approval.count);
+        let mut what = format!(
+            "waits for the approval `{name}`: {} of {} given",
+            given.len(),
+            approval.count
+        );
         if !given.is_empty() {
             what.push_str(&format!(" (by {})", given.join(", ")));
         }
@@ -276,7 +308,11 @@ impl<'a> Waiting<'a> {
         if let Some(starter) = starter.filter(|_| !approval.starter_may_approve) {
             who.push_str(&format!("; {} may not, having started the run", starter.name));
         }
-        let role = approval.from.first().map(|role| format!(" --role {role}")).unwrap_or_default();
+        let role = approval
+            .from
+            .first()
+            .map(|role| format!(" --role {role}"))
+            .unwrap_or_default();
         let wait = Wait::new(Some(id), Urgency::Person, brief, what)
             .since(Some(asked.asked_at))
             .until(asked.expiry.and_then(|expiry| expiry.ends_at()), "then it expires")
@@ -300,17 +336,27 @@ impl<'a> Waiting<'a> {
         };
         if let Some(stuck) = order.and_then(|order| order.stuck.as_ref()) {
             let why = tame(&stuck.why);
-            return Wait::new(Some(id), Urgency::Waiting, format!("stuck: {why}"), format!("is stuck {doing}: {why}"))
-                .since(Some(stuck.since))
-                .until(deadline, "then it counts as failed");
+            return Wait::new(
+                Some(id),
+                Urgency::Waiting,
+                format!("stuck: {why}"),
+                format!("is stuck {doing}: {why}"),
+            )
+            .since(Some(stuck.since))
+            .until(deadline, "then it counts as failed");
         }
         let why = order
             .and_then(|order| order.why.as_deref())
             .map(|why| format!(" ({})", tame(why)))
             .unwrap_or_default();
-        Wait::new(Some(id), Urgency::Going, format!("{doing}{why}"), format!("is {doing}{why}"))
-            .since(node.started_at)
-            .until(deadline, "then it counts as stuck")
+        Wait::new(
+            Some(id),
+            Urgency::Going,
+            format!("{doing}{why}"),
+            format!("is {doing}{why}"),
+        )
+        .since(node.started_at)
+        .until(deadline, "then it counts as stuck")
     }
 
     fn baking(&self, id: NodeId, node: &NodeState) -> Wait {
@@ -318,7 +364,10 @@ impl<'a> Waiting<'a> {
         let need = clock::length(node.bake.need);
         let frozen = self.run.state().pause.is_some_and(|pause| pause.freeze_bake);
         if !node.bake.left().is_zero() && node.bake.is_running() && !frozen {
-            let until = node.bake.counted_to.map(|counted_to| node.bake.left().after(counted_to).max(self.now));
+            let until = node
+                .bake
+                .counted_to
+                .map(|counted_to| node.bake.left().after(counted_to).max(self.now));
             let seen = until.map_or(left, |until| {
                 clock::left(meridian_workflows::duration::Duration::between(self.now, until))
             });
@@ -335,7 +384,10 @@ impl<'a> Waiting<'a> {
             .gates_at(Place::Watch)
             .filter(|slot| !slot.is_open())
             .map(|slot| {
-                let why = slot.last.as_ref().map_or("no reading yet", |judged| judged.judgement.because());
+                let why = slot
+                    .last
+                    .as_ref()
+                    .map_or("no reading yet", |judged| judged.judgement.because());
                 format!("{}: {}", self.gate_name(slot.gate), tame(why))
             })
             .collect::<Vec<_>>()
@@ -363,12 +415,28 @@ impl<'a> Waiting<'a> {
         let region = self.run.plan().node(id).region.map(|region| self.run.region(region));
         let order = region.and_then(|region| region.order.as_ref());
         let is_promoting = order.is_some_and(|order| order.state == DesiredState::Promoted);
-        let doing = if is_promoting { "making the candidate the baseline" } else { "closing" };
+        let doing = if is_promoting {
+            "making the candidate the baseline"
+        } else {
+            "closing"
+        };
         let why = order
-            .and_then(|order| order.stuck.as_ref().map(|stuck| stuck.why.as_str()).or(order.why.as_deref()))
+            .and_then(|order| {
+                order
+                    .stuck
+                    .as_ref()
+                    .map(|stuck| stuck.why.as_str())
+                    .or(order.why.as_deref())
+            })
             .map(|why| format!(" ({})", tame(why)))
             .unwrap_or_default();
-        Wait::new(Some(id), Urgency::Going, format!("{doing}{why}"), format!("is {doing}{why}")).since(node.since)
+        Wait::new(
+            Some(id),
+            Urgency::Going,
+            format!("{doing}{why}"),
+            format!("is {doing}{why}"),
+        )
+        .since(node.since)
     }
 
     fn gate_name(&self, gate: GateId) -> &'a str {

@@ -79,17 +79,30 @@ pub fn lines(run: &Run, driver: &Driver, now: Timestamp, zone: &TimeZone, progra
     let mut lines = Vec::new();
     for wait in waits.iter().take(TOLD_MAX) {
         lines.push(sentence(run, wait, now, zone));
-        lines.extend(wait.commands.iter().map(|command| line(Tone::Accent, format!("    {command}"))));
+        lines.extend(
+            wait.commands
+                .iter()
+                .map(|command| line(Tone::Accent, format!("    {command}"))),
+        );
     }
     if waits.len() > TOLD_MAX {
         let more = waits.len() - TOLD_MAX;
-        lines.push(line(Tone::Dim, format!("And {more} more: {program} status {}", run.id())));
+        lines.push(line(
+            Tone::Dim,
+            format!("And {more} more: {program} status {}", run.id()),
+        ));
     }
     if waits.is_empty() {
-        lines.push(line(Tone::Plain, format!("{} takes its next step; it waits for nothing.", run.id())));
+        lines.push(line(
+            Tone::Plain,
+            format!("{} takes its next step; it waits for nothing.", run.id()),
+        ));
     }
     if *driver == Driver::Nobody {
-        lines.push(line(Tone::Caution, "No process drives it now, so nothing of this happens until one does:"));
+        lines.push(line(
+            Tone::Caution,
+            "No process drives it now, so nothing of this happens until one does:",
+        ));
         lines.push(line(Tone::Accent, format!("    {program} resume")));
     }
     lines
@@ -98,7 +111,10 @@ pub fn lines(run: &Run, driver: &Driver, now: Timestamp, zone: &TimeZone, progra
 fn finished(run: &Run, ending: Ending, cause: &str, at: String) -> Vec<Line<'static>> {
     let (tone, what) = match ending {
         Ending::Promoted => (Tone::Good, "is promoted: every region serves the candidate"),
-        Ending::RolledBack => (Tone::Bad, "was rolled back: every region in scope serves its baseline again"),
+        Ending::RolledBack => (
+            Tone::Bad,
+            "was rolled back: every region in scope serves its baseline again",
+        ),
         Ending::Refused => (Tone::Bad, "was refused and never began"),
     };
     let mut text = format!("{} {what}, since {at}.", run.id());
@@ -109,10 +125,9 @@ fn finished(run: &Run, ending: Ending, cause: &str, at: String) -> Vec<Line<'sta
 }
 
 fn sentence(run: &Run, wait: &Wait, now: Timestamp, zone: &TimeZone) -> Line<'static> {
-    let subject = wait.node.map_or_else(
-        || run.id().to_string(),
-        |node| run.plan().node(node).key.clone(),
-    );
+    let subject = wait
+        .node
+        .map_or_else(|| run.id().to_string(), |node| run.plan().node(node).key.clone());
     let mut text = format!(" {}", wait.what);
     if let Some(since) = wait.since {
         text.push_str(&format!(", since {}", clock::instant(since, now, zone)));

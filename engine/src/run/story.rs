@@ -247,7 +247,7 @@ impl Story {
                 Outcome::Read(Reading {
                     at: self.now,
                     answer: Answer::Metric {
-                        candidate: sample(self.error_rate),
+                        candidate: sample(local.or(self.error_rate)),
                         baseline,
                     },
                 })
