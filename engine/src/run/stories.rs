@@ -350,6 +350,7 @@ fn within_its_tolerance_a_phase_goes_on_without_the_region_that_failed() {
         "{:?}",
         story.standing()
     );
+    story.error_rate_in.clear();
     story
         .ask(
             "bo",
