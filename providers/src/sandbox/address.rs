@@ -1,21 +1,20 @@
 //! One sandbox per directory, and how another process finds it: a lock, and a file with its address.
+//!
+//! The file stays when the sandbox ends, so that the next one can take the same port; a reader asks whether it still holds.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, Uri};
+use hyper::Method;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::sandbox::proxy::{HttpClient, http_client};
+use crate::sandbox::client::Client;
 
-/// How long a sandbox may take to say that it is there.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// More than an address file or a health answer ever holds.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// More than an address file ever holds.
+const FILE_BYTES_MAX: usize = 64 << 10;
 
 /// Where a sandbox can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,44 +90,30 @@ impl Address {
         fs::rename(&fresh, file(state_dir))
     }
 
-    /// Removes the address file if it is still this sandbox's.
-    pub fn remove(&self, state_dir: &Path) {
-        if read(state_dir).as_ref() == Some(self) {
-            // A file that stays behind is recognised as stale by its reader.
-            let _ = fs::remove_file(file(state_dir));
-        }
-    }
-
     /// Whether the sandbox that wrote this address answers there.
-    async fn is_answered(&self, client: &HttpClient) -> bool {
-        let asked = async {
-            let uri: Uri = format!("{}/healthz", self.url).parse().ok()?;
-            let mut request = Request::new(Full::new(Bytes::new()));
-            *request.uri_mut() = uri;
-            let response = client.request(request).await.ok()?;
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-                .collect()
-                .await
-                .ok()?
-                .to_bytes();
-            let health: serde_json::Value = serde_json::from_slice(&body).ok()?;
-            Some(health.get("instance")?.as_str()? == self.instance)
-        };
-        matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Some(true)))
+    async fn is_answered(&self) -> bool {
+        let health = Client::new(&self.url).call(Method::GET, "/healthz", &Value::Null).await;
+        matches!(health, Ok((200, health)) if health["instance"] == self.instance.as_str())
     }
+}
+
+/// The port of the last sandbox in this directory, which the next one takes again if it can: addresses that somebody
+/// wrote down stay right.
+pub fn last_port(state_dir: &Path) -> Option<u16> {
+    read(state_dir)?.url.rsplit_once(':')?.1.parse().ok()
 }
 
 fn read(state_dir: &Path) -> Option<Address> {
     let text = fs::read(file(state_dir))
         .ok()
-        .filter(|text| text.len() <= ANSWER_BYTES_MAX)?;
+        .filter(|text| text.len() <= FILE_BYTES_MAX)?;
     serde_json::from_slice(&text).ok()
 }
 
 /// The sandbox that runs in this directory; `None` when none does, whatever an old address file says.
 pub async fn find(state_dir: &Path) -> Option<Address> {
     let address = read(state_dir)?;
-    address.is_answered(&http_client()).await.then_some(address)
+    address.is_answered().await.then_some(address)
 }
 
 /// Waits until a sandbox runs in this directory, at most `patience`; for whoever has just started one.

@@ -203,8 +203,8 @@ fn ends(deployment: &Deployment) -> impl Iterator<Item = String> {
             format!("{crashes} times")
         };
         Some(format!(
-            "{} ended {times}, last at {} with exit code {}: {}",
-            instance.name, exit.at, exit.code, exit.why
+            "{} ended {times}, last with exit code {}: {}",
+            instance.name, exit.code, exit.why
         ))
     })
 }

@@ -1,6 +1,7 @@
 //! A small cloud in one process: regions with real HTTP traffic, weighted proxies, versioned instances and a Prometheus-compatible endpoint.
 
 pub mod address;
+pub mod client;
 pub mod diagnosis;
 pub mod fault;
 pub mod observed;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -77,7 +79,6 @@ pub struct LedgerError(#[from] ledger::Error);
 #[derive(Debug)]
 pub struct Sandbox {
     address: Arc<Address>,
-    options: Options,
     world: Arc<World>,
     stopper: Stopper,
     tasks: JoinSet<()>,
@@ -98,9 +99,7 @@ impl Sandbox {
         let system = |act| move |source| Error::System { act, source };
         let lock = Lock::take(&options.state_dir)?;
         let (ledger, records) = Ledger::open(&options.state_dir).map_err(|error| Error::State(error.into()))?;
-        let listener = tokio::net::TcpListener::bind(options.listen)
-            .await
-            .map_err(system("listen on its address"))?;
+        let listener = listen(&options).await.map_err(system("listen on its address"))?;
         let bound = listener.local_addr().map_err(system("listen on its address"))?;
         let address = Arc::new(Address {
             url: observed::url(bound),
@@ -126,7 +125,6 @@ impl Sandbox {
             .map_err(system("write its address file"))?;
         Ok(Self {
             address,
-            options,
             world,
             stopper,
             tasks,
@@ -147,11 +145,21 @@ impl Sandbox {
 
     /// Ends it: no new requests, answers under way may finish. What it saved stays.
     pub async fn stop(mut self) {
-        self.address.remove(&self.options.state_dir);
         self.stopper.ask();
         self.world.stop().await;
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// The control address: the one asked for, or on a free choice the last one if nobody has taken it.
+async fn listen(options: &Options) -> io::Result<TcpListener> {
+    if options.listen.port() == 0
+        && let Some(port) = address::last_port(&options.state_dir)
+        && let Ok(listener) = TcpListener::bind((options.listen.ip(), port)).await
+    {
+        return Ok(listener);
+    }
+    TcpListener::bind(options.listen).await
 }
 
 /// Runs a sandbox until SIGTERM, SIGINT or `POST /stop`, and ends it gracefully. `ready` is told the address once it answers.
