@@ -1,3 +1,4 @@
 //! Meridian's world: clouds, gates, metric sources and the sandbox.
 
+pub mod cloud;
 pub mod sandbox;
