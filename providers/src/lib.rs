@@ -1,4 +1,6 @@
 //! Meridian's world: clouds, gates, metric sources and the sandbox.
 
 pub mod cloud;
+pub mod gate;
 pub mod sandbox;
+pub mod web;
