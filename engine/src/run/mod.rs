@@ -9,6 +9,7 @@ pub mod effect;
 pub mod entry;
 pub mod event;
 pub mod gates;
+pub mod invariant;
 pub mod judge;
 mod outcome;
 pub mod people;

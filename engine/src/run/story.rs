@@ -15,6 +15,7 @@ use meridian_workflows::workflow::{
 use super::decide::{Input, Refusal};
 use super::effect::{Ask, DesiredState, Effect, Observation, Outcome, Progress};
 use super::event::Event;
+use super::invariant::{check_event, check_rest};
 use super::reading::{Answer, Reading, Sample};
 use super::signal::{Person, Request, Signal};
 use super::state::{Life, RegionLife, Run, RunId, Standing};
@@ -195,9 +196,18 @@ pub fn submitted(workflow: Workflow) -> Story {
 }
 
 impl Story {
+    /// One step, with every promise checked after every event.
     pub fn step(&mut self, input: Input) -> Result<Vec<Event>, Refusal> {
+        let mut before = self.run.clone();
         let step = self.run.step(input, self.now)?;
         let events = step.map(|(entry, _)| entry.events).unwrap_or_default();
+        for event in &events {
+            let mut after = before.clone();
+            after.apply(event);
+            check_event(&before, event, &after, self.now).unwrap();
+            before = after;
+        }
+        check_rest(&self.run, self.now).unwrap();
         self.events.extend(events.iter().cloned());
         Ok(events)
     }

@@ -1,0 +1,260 @@
+//! What must be true of every run after every event, checked independently of the code that decides: in simulation, in the
+//! model checker, in property tests, and by `replay --prove` on real journals.
+
+use jiff::Timestamp;
+use meridian_workflows::duration::Duration;
+use meridian_workflows::plan::{NodeId, NodeKind};
+
+use super::effect::{DesiredState, Place};
+use super::event::{Ending, Event};
+use super::people;
+use super::reading::Answer;
+use super::state::{GateState, RegionLife, Run, Standing};
+use super::verdict::Level;
+use super::wanted::wanted;
+
+/// A broken promise, by its number in the design.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invariant {number} is broken: {what}")]
+pub struct Violation {
+    pub number: u8,
+    pub what: String,
+}
+
+fn broken<T>(number: u8, what: impl Into<String>) -> Result<T, Violation> {
+    Err(Violation {
+        number,
+        what: what.into(),
+    })
+}
+
+/// Checks one event: the run before it, the event, the run after it, the instant of its entry.
+///
+/// *Errors*: the first promise that it breaks.
+pub fn check_event(before: &Run, event: &Event, after: &Run, at: Timestamp) -> Result<(), Violation> {
+    traffic_waits_for_parents_and_gates(before, event)?;
+    share_stays_within_the_node(before, event)?;
+    rollback_never_raises(before, event)?;
+    only_evidence_passes(event)?;
+    gates_open_what_they_guard(before, event)?;
+    bakes_count_only_what_was_lived(before, event, after, at)
+}
+
+/// Checks a run at rest, after an entry: nothing that is true now is left undone, and no state is silent.
+///
+/// *Errors*: the first promise that it breaks.
+pub fn check_rest(run: &Run, now: Timestamp) -> Result<(), Violation> {
+    if let Standing::Finished { ending, .. } = &run.state.standing {
+        finished_means_whole(run, *ending)?;
+    }
+    if run.is_done() {
+        return Ok(());
+    }
+    let owed = wanted(run, now);
+    let somebody_is_asked =
+        run.is_paused() || matches!(run.state.standing, Standing::Attention { .. }) || !people::waiting(run).is_empty();
+    if owed.effects.is_empty() && owed.wake.is_none() && !somebody_is_asked && run.state.submitted_at.is_some() {
+        return broken(
+            4,
+            format!("nobody and nothing will move the run on: {:?}", run.state.standing),
+        );
+    }
+    if owed.wake.is_some_and(|wake| wake <= now) {
+        return broken(4, "the run wakes for an instant that has passed");
+    }
+    Ok(())
+}
+
+/// 1: no traffic moves for a node before all its parents passed and its `before` gates hold.
+fn traffic_waits_for_parents_and_gates(before: &Run, event: &Event) -> Result<(), Violation> {
+    let (id, raises) = match event {
+        Event::NodeStarted { node, .. } => (*node, true),
+        Event::Ordered {
+            node: Some(node),
+            region,
+            state,
+            ..
+        } => (*node, state.share() > before.region(*region).ordered_share()),
+        _ => return Ok(()),
+    };
+    let key = &before.plan.node(id).key;
+    if let Some(parent) = before
+        .plan
+        .parents(id)
+        .find(|parent| !before.node(*parent).life.is_passed())
+    {
+        return broken(
+            1,
+            format!("{key} moves before {} has passed", before.plan.node(parent).key),
+        );
+    }
+    if let Some(slot) = closed(before, id, Place::Before) {
+        return broken(
+            1,
+            format!("{key} moves while `{}` is closed", before.plan.gate(slot.gate).0),
+        );
+    }
+    if raises && before.is_paused() {
+        return broken(1, format!("{key} moves in a pause"));
+    }
+    match before.state.standing {
+        Standing::Running => Ok(()),
+        _ => broken(
+            1,
+            format!("{key} moves while the run stands at {:?}", before.state.standing),
+        ),
+    }
+}
+
+/// A gate of the place that does not hold, judged by its newest judgement alone.
+fn closed(run: &Run, id: NodeId, place: Place) -> Option<&GateState> {
+    run.node(id)
+        .gates
+        .iter()
+        .filter(|slot| slot.place == place)
+        .find(|slot| {
+            let holds = slot.last.as_ref().is_some_and(|last| match last.judgement.level() {
+                Level::Pass => true,
+                Level::NoData | Level::Inconclusive | Level::Error => {
+                    last.judgement.policy() == Some(meridian_workflows::workflow::Policy::Advance)
+                }
+                Level::Pending | Level::Fail => false,
+            });
+            let is_dry = run.plan.gate(slot.gate).1.dry_run;
+            !(holds || slot.is_skipped || slot.is_excused || is_dry || run.is_left_out(id, slot.gate))
+        })
+}
+
+/// 2: the candidate's share never exceeds what the node being worked on allows.
+fn share_stays_within_the_node(before: &Run, event: &Event) -> Result<(), Violation> {
+    let Event::Ordered {
+        region, node, state, ..
+    } = event
+    else {
+        return Ok(());
+    };
+    let name = before.plan.region(*region).0;
+    let Some(id) = node else {
+        let lowers = state.share() <= before.region(*region).ordered_share();
+        return if lowers {
+            Ok(())
+        } else {
+            broken(2, format!("a rollback raises the share of {name}"))
+        };
+    };
+    let node = before.plan.node(*id);
+    match (state, &node.kind) {
+        (DesiredState::Serving(exposure), NodeKind::Stage { exposure: allowed, .. }) if exposure == allowed => Ok(()),
+        (DesiredState::Serving(exposure), NodeKind::Open { first: true }) if exposure.traffic().is_zero() => Ok(()),
+        (DesiredState::Promoted, NodeKind::Close { last: true }) => Ok(()),
+        (state, _) => broken(2, format!("{} orders {state:?} in {name}", node.key)),
+    }
+}
+
+/// 3: after a rollback decision no order raises a share in its regions again.
+fn rollback_never_raises(before: &Run, event: &Event) -> Result<(), Violation> {
+    let (Event::Ordered { region, state, .. }, Some(rollback)) = (event, &before.state.rollback) else {
+        return Ok(());
+    };
+    let concerns = rollback.regions.contains(region) || !rollback.is_tolerated;
+    if concerns && state.share() > before.region(*region).ordered_share() {
+        return broken(
+            3,
+            format!("a share rises in {} after a rollback", before.plan.region(*region).0),
+        );
+    }
+    Ok(())
+}
+
+/// 6: unknown is never a pass.
+fn only_evidence_passes(event: &Event) -> Result<(), Violation> {
+    let Event::GateRead { reading, judgement, .. } = event else {
+        return Ok(());
+    };
+    let is_evidence = match &reading.answer {
+        Answer::Metric { candidate, .. } => candidate.value.is_some_and(f64::is_finite),
+        Answer::Check { passed, .. } => *passed,
+        Answer::Error { .. } => false,
+    };
+    if judgement.is_pass() && !is_evidence {
+        return broken(6, format!("a gate passes without evidence: {:?}", reading.answer));
+    }
+    Ok(())
+}
+
+/// 1 and 6, further on: a bake ends and a node passes only while its gates hold.
+fn gates_open_what_they_guard(before: &Run, event: &Event) -> Result<(), Violation> {
+    let (id, places): (NodeId, &[Place]) = match event {
+        Event::BakeEnded { node, .. } => (*node, &[Place::Watch]),
+        Event::NodePassed { node, .. } => match before.plan.node(*node).kind {
+            NodeKind::Phase => (*node, &[Place::Before]),
+            NodeKind::Open { .. } => (*node, &[]),
+            NodeKind::Stage { .. } => (*node, &[Place::Watch, Place::After]),
+            NodeKind::Close { .. } => (*node, &[Place::After]),
+        },
+        _ => return Ok(()),
+    };
+    let key = &before.plan.node(id).key;
+    if let Some(slot) = places.iter().find_map(|place| closed(before, id, *place)) {
+        let gate = before.plan.gate(slot.gate).0;
+        return broken(6, format!("{key} goes on while `{gate}` does not pass"));
+    }
+    if matches!(event, Event::NodePassed { .. }) && before.is_paused() {
+        return broken(1, format!("{key} passes in a pause"));
+    }
+    Ok(())
+}
+
+/// 5: a bake counts at most the time that was lived, and ends only when enough of it counted.
+fn bakes_count_only_what_was_lived(before: &Run, event: &Event, after: &Run, at: Timestamp) -> Result<(), Violation> {
+    for (id, node) in before.plan.nodes() {
+        let (was, is) = (&before.node(id).bake, &after.node(id).bake);
+        if is.counted < was.counted && before.node(id).attempt == after.node(id).attempt {
+            return broken(5, format!("the bake of {} loses time that had counted", node.key));
+        }
+        let Some(since) = before.node(id).started_at else {
+            continue;
+        };
+        let lived = Duration::between(since, at);
+        if before.node(id).attempt == after.node(id).attempt && is.counted > lived {
+            return broken(
+                5,
+                format!("the bake of {} counts {} of {lived} lived", node.key, is.counted),
+            );
+        }
+    }
+    if let Event::BakeEnded { node, .. } = event {
+        let bake = &after.node(*node).bake;
+        if bake.counted < bake.need {
+            let key = &before.plan.node(*node).key;
+            return broken(
+                5,
+                format!("the bake of {key} ends after {} of {}", bake.counted, bake.need),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// 4: the end is fully promoted or fully rolled back and verified.
+fn finished_means_whole(run: &Run, ending: Ending) -> Result<(), Violation> {
+    for region in run.plan.region_ids() {
+        let state = run.region(region);
+        let fits = match ending {
+            // A region that served the candidate before was never ordered.
+            Ending::Promoted => state.life == RegionLife::Promoted || state.order.is_none(),
+            Ending::RolledBack => {
+                matches!(state.life, RegionLife::RolledBack | RegionLife::Untouched) || state.order.is_none()
+            }
+            Ending::Refused => state.life == RegionLife::Untouched,
+        };
+        if !fits {
+            let name = run.plan.region(region).0;
+            return broken(
+                4,
+                format!("the run ended as {ending:?} with {name} at {:?}", state.life),
+            );
+        }
+    }
+    Ok(())
+}
