@@ -6,7 +6,7 @@ use crate::expression::meeting::{Side, can_turn, join, turned};
 use crate::expression::problem::{Problem, Span};
 use crate::expression::scope::{Scope, Type, did_you_mean};
 use crate::expression::term::{Meaning, Term};
-use crate::expression::tree::{Fold, Kind, Label, Node};
+use crate::expression::tree::{Fold, Kind, Label, Node, Operator};
 use crate::expression::unit::Unit;
 use crate::expression::value::Value;
 
@@ -101,21 +101,12 @@ impl Checker<'_> {
                 variable,
                 filter,
                 body,
-            } => {
-                let over = self.term(over)?;
-                self.fold(over, *fold, variable, filter.as_deref(), body, span)
-            }
-            Kind::Not(operand) => {
-                let operand = Box::new(self.condition(operand)?);
-                Some(Term::new(Meaning::Not(operand), Type::Bool, span))
-            }
+            } => self.fold(over, *fold, variable, filter.as_deref(), body, span),
+            Kind::Not(operand) => self.not(operand, span),
             Kind::Negate(operand) => self.negate(operand, span),
-            Kind::And(terms) => Some(Term::new(Meaning::And(self.conditions(terms)?), Type::Bool, span)),
-            Kind::Or(terms) => Some(Term::new(Meaning::Or(self.conditions(terms)?), Type::Bool, span)),
-            Kind::Binary { operator, left, right } => {
-                let (left, right) = (self.term(left), self.term(right));
-                self.binary(*operator, left?, right?, span)
-            }
+            Kind::And(terms) => self.chain(terms, Meaning::And, span),
+            Kind::Or(terms) => self.chain(terms, Meaning::Or, span),
+            Kind::Binary { operator, left, right } => self.operation(*operator, left, right, span),
             Kind::Choice {
                 condition,
                 then,
@@ -130,9 +121,20 @@ impl Checker<'_> {
         terms.into_iter().collect()
     }
 
-    fn conditions(&mut self, nodes: &[Node]) -> Option<Vec<Term>> {
+    fn chain(&mut self, nodes: &[Node], meaning: fn(Vec<Term>) -> Meaning, span: Span) -> Checked {
         let terms: Vec<Checked> = nodes.iter().map(|node| self.condition(node)).collect();
-        terms.into_iter().collect()
+        let terms: Option<Vec<Term>> = terms.into_iter().collect();
+        Some(Term::new(meaning(terms?), Type::Bool, span))
+    }
+
+    fn not(&mut self, operand: &Node, span: Span) -> Checked {
+        let operand = Box::new(self.condition(operand)?);
+        Some(Term::new(Meaning::Not(operand), Type::Bool, span))
+    }
+
+    fn operation(&mut self, operator: Operator, left: &Node, right: &Node, span: Span) -> Checked {
+        let (left, right) = (self.term(left), self.term(right));
+        self.binary(operator, left?, right?, span)
     }
 
     pub(crate) fn condition(&mut self, node: &Node) -> Checked {
@@ -342,7 +344,10 @@ impl Checker<'_> {
 
     fn choice(&mut self, condition: &Node, then: &Node, otherwise: &Node, span: Span) -> Checked {
         let (condition, then, otherwise) = (self.condition(condition), self.term(then), self.term(otherwise));
-        let (condition, then, otherwise) = (condition?, then?, otherwise?);
+        self.chosen(condition?, then?, otherwise?, span)
+    }
+
+    fn chosen(&mut self, condition: Term, then: Term, otherwise: Term, span: Span) -> Checked {
         let is_plain = then.is_plain && otherwise.is_plain;
         let joined =
             join(Side::of(&then), Side::of(&otherwise)).filter(|of| can_turn(&then, of) && can_turn(&otherwise, of));
@@ -374,13 +379,14 @@ impl Checker<'_> {
 
     fn fold(
         &mut self,
-        over: Term,
+        over: &Node,
         fold: Fold,
         variable: &Label,
         filter: Option<&Node>,
         body: &Node,
         span: Span,
     ) -> Checked {
+        let over = self.term(over)?;
         let item = match &over.of {
             Type::List(of) => (**of).clone(),
             Type::Map(key, _) => (**key).clone(),

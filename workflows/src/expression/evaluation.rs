@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use regex::Regex;
+
 use crate::expression::number;
 use crate::expression::problem::Span;
 use crate::expression::scope::Type;
 use crate::expression::term::{Meaning, Term};
 use crate::expression::tree::{Fold, Operator};
-use crate::expression::unit::Unit;
+use crate::expression::unit::{Conversion, Unit};
 use crate::expression::value::{Key, Value, Values};
 
 /// An evaluation that gave no answer. It is never to be taken for false.
@@ -100,69 +102,35 @@ impl Evaluation<'_> {
         }
     }
 
+    /// Every case has its own function, so that one level of nesting takes little of the stack.
     pub(crate) fn term(&mut self, term: &Term) -> Evaluated {
-        let span = term.span;
-        self.spend(1, span)?;
+        self.spend(1, term.span)?;
         match &term.meaning {
             Meaning::Constant(value) => Ok(value.clone()),
             Meaning::Variable(name) => self.variable(name, term),
-            Meaning::Local(at) => {
-                let value = self.locals.get(*at).cloned().unwrap_or(Value::Null);
-                conforming(value, &term.of, span)
-            }
-            Meaning::Field { of, field } => {
-                let whole = self.term(of)?;
-                let value = field_of(&whole, field).map_err(|fault| fault.at(span))?;
-                conforming(
-                    value.ok_or_else(|| Fault::Missing { name: field.clone() }.at(span))?,
-                    &term.of,
-                    span,
-                )
-            }
-            Meaning::Has { of, field } => {
-                let whole = self.term(of)?;
-                field_of(&whole, field)
-                    .map(|value| Value::Bool(value.is_some()))
-                    .map_err(|fault| fault.at(span))
-            }
+            Meaning::Local(at) => self.local(*at, term),
+            Meaning::Field { of, field } => self.field(of, field, term),
+            Meaning::Has { of, field } => self.has(of, field, term.span),
             Meaning::Index { of, at } => self.index(of, at, term),
-            Meaning::List(items) => {
-                let items = items
-                    .iter()
-                    .map(|item| self.term(item))
-                    .collect::<Result<Vec<_>, _>>()?;
-                Ok(Value::List(Arc::new(items)))
-            }
+            Meaning::List(items) => self.list(items),
             Meaning::Map(entries) => self.map(entries),
-            Meaning::Not(operand) => Ok(Value::Bool(!self.condition(operand)?)),
-            Meaning::Negate(operand) => negated(&self.term(operand)?).map_err(|fault| fault.at(span)),
+            Meaning::Not(operand) => self.not(operand),
+            Meaning::Negate(operand) => self.negative(operand, term.span),
             Meaning::And(terms) => self.decided(terms, false),
             Meaning::Or(terms) => self.decided(terms, true),
-            Meaning::Arithmetic { operator, left, right } => self.arithmetic(*operator, left, right, span),
-            Meaning::Order { operator, left, right } => self.order(*operator, left, right, span),
+            Meaning::Arithmetic { operator, left, right } => self.arithmetic(*operator, left, right, term.span),
+            Meaning::Order { operator, left, right } => self.order(*operator, left, right, term.span),
             Meaning::Equal {
                 left,
                 right,
                 is_negated,
-            } => {
-                let (left, right) = (self.term(left)?, self.term(right)?);
-                Ok(Value::Bool(self.equal(&left, &right, span)? != *is_negated))
-            }
-            Meaning::In { item, whole } => {
-                let (item, whole) = (self.term(item)?, self.term(whole)?);
-                self.is_in(&item, &whole, span)
-            }
+            } => self.equality(left, right, *is_negated, term.span),
+            Meaning::In { item, whole } => self.is_in(item, whole, term.span),
             Meaning::Choice {
                 condition,
                 then,
                 otherwise,
-            } => {
-                if self.condition(condition)? {
-                    self.term(then)
-                } else {
-                    self.term(otherwise)
-                }
-            }
+            } => self.choice(condition, then, otherwise),
             Meaning::Fold {
                 over,
                 fold,
@@ -170,18 +138,63 @@ impl Evaluation<'_> {
                 body,
             } => self.fold(over, *fold, filter.as_deref(), body),
             Meaning::Call { function, arguments } => self.call(function, arguments, term),
-            Meaning::Matches { text, pattern } => {
-                let text = self.text(text)?;
-                self.spend(text.len(), span)?;
-                Ok(Value::Bool(pattern.is_match(&text)))
-            }
-            Meaning::Number { operand, conversion } => {
-                let value = self.term(operand)?;
-                let number = number::double(&value).ok_or_else(|| Fault::mismatch("a number", &value).at(span))?;
-                let scaled = number::finite(conversion.apply(number), number.is_finite());
-                scaled.map(Value::Double).map_err(|fault| fault.at(span))
-            }
+            Meaning::Matches { text, pattern } => self.matching(text, pattern, term.span),
+            Meaning::Number { operand, conversion } => self.number(operand, *conversion, term.span),
         }
+    }
+
+    fn local(&mut self, at: usize, term: &Term) -> Evaluated {
+        let value = self.locals.get(at).cloned().unwrap_or(Value::Null);
+        conforming(value, &term.of, term.span)
+    }
+
+    fn field(&mut self, of: &Term, field: &Arc<str>, term: &Term) -> Evaluated {
+        let whole = self.term(of)?;
+        let value = field_of(&whole, field).map_err(|fault| fault.at(term.span))?;
+        let missing = || Fault::Missing { name: field.clone() }.at(term.span);
+        conforming(value.ok_or_else(missing)?, &term.of, term.span)
+    }
+
+    fn has(&mut self, of: &Term, field: &Arc<str>, span: Span) -> Evaluated {
+        let whole = self.term(of)?;
+        let value = field_of(&whole, field).map_err(|fault| fault.at(span))?;
+        Ok(Value::Bool(value.is_some()))
+    }
+
+    fn list(&mut self, items: &[Term]) -> Evaluated {
+        let items: Result<Vec<Value>, Error> = items.iter().map(|item| self.term(item)).collect();
+        Ok(Value::List(Arc::new(items?)))
+    }
+
+    fn not(&mut self, operand: &Term) -> Evaluated {
+        Ok(Value::Bool(!self.condition(operand)?))
+    }
+
+    fn negative(&mut self, operand: &Term, span: Span) -> Evaluated {
+        negated(&self.term(operand)?).map_err(|fault| fault.at(span))
+    }
+
+    fn equality(&mut self, left: &Term, right: &Term, is_negated: bool, span: Span) -> Evaluated {
+        let (left, right) = (self.term(left)?, self.term(right)?);
+        Ok(Value::Bool(self.equal(&left, &right, span)? != is_negated))
+    }
+
+    fn choice(&mut self, condition: &Term, then: &Term, otherwise: &Term) -> Evaluated {
+        let is_true = self.condition(condition)?;
+        self.term(if is_true { then } else { otherwise })
+    }
+
+    fn matching(&mut self, text: &Term, pattern: &Regex, span: Span) -> Evaluated {
+        let text = self.text(text)?;
+        self.spend(text.len(), span)?;
+        Ok(Value::Bool(pattern.is_match(&text)))
+    }
+
+    fn number(&mut self, operand: &Term, conversion: Conversion, span: Span) -> Evaluated {
+        let value = self.term(operand)?;
+        let number = number::double(&value).ok_or_else(|| Fault::mismatch("a number", &value).at(span))?;
+        let scaled = number::finite(conversion.apply(number), number.is_finite());
+        scaled.map(Value::Double).map_err(|fault| fault.at(span))
     }
 
     fn variable(&mut self, name: &Arc<str>, term: &Term) -> Evaluated {
@@ -357,17 +370,20 @@ impl Evaluation<'_> {
         }
     }
 
-    fn is_in(&mut self, item: &Value, whole: &Value, span: Span) -> Evaluated {
-        match whole {
+    fn is_in(&mut self, item: &Term, whole: &Term, span: Span) -> Evaluated {
+        let (item, whole) = (self.term(item)?, self.term(whole)?);
+        match &whole {
             Value::List(items) => {
                 for candidate in items.iter() {
-                    if self.equal(item, candidate, span)? {
+                    if self.equal(&item, candidate, span)? {
                         return Ok(Value::Bool(true));
                     }
                 }
                 Ok(Value::Bool(false))
             }
-            Value::Map(entries) => Ok(Value::Bool(Key::of(item).is_some_and(|key| entries.contains_key(&key)))),
+            Value::Map(entries) => Ok(Value::Bool(
+                Key::of(&item).is_some_and(|key| entries.contains_key(&key)),
+            )),
             other => Err(Fault::mismatch("a list or a map", other).at(span)),
         }
     }

@@ -28,7 +28,7 @@ pub(crate) fn called(function: Label, mut arguments: Vec<Node>) -> Result<Kind, 
 }
 
 /// `over.all(x, …)` and its siblings give each element a name.
-pub(crate) fn folded(over: Node, fold: Fold, name: &Label, arguments: Vec<Node>) -> Result<Kind, Problem> {
+pub(crate) fn folded(over: Box<Node>, fold: Fold, name: &Label, arguments: Vec<Node>) -> Result<Kind, Problem> {
     let name_of_macro = fold.name();
     let count = arguments.len();
     let mut arguments = arguments.into_iter();
@@ -57,7 +57,7 @@ pub(crate) fn folded(over: Node, fold: Fold, name: &Label, arguments: Vec<Node>)
         span: variable.span,
     };
     Ok(Kind::Fold {
-        over: Box::new(over),
+        over,
         fold,
         variable,
         filter,

@@ -302,3 +302,6 @@ impl<'de> Deserialize<'de> for Expression {
             .map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

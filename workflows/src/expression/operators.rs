@@ -67,7 +67,7 @@ impl Checker<'_> {
             let text = self.source_of(place);
             return self.report(
                 Problem::new(place, format!("`{text}` divides integers and drops the fraction"))
-                    .hint("write one of them with a fraction, as in `1.0 / 3`"),
+                    .hint("make one of them a number, as in `1.0 / 3` or `double(n) / 3`"),
             );
         }
         Some(turned(term, wanted))
@@ -167,15 +167,20 @@ impl Checker<'_> {
         } else {
             Type::Number(unit)
         };
-        let left = self.as_factor(left)?;
-        let right = self.as_factor(right)?;
+        // A percentage beside a plain number stays one; beside anything else it counts as the ratio it stands for.
+        let keeps_scale = match operator {
+            Operator::Multiply => one.is_plain() || other.is_plain(),
+            _ => other.is_plain() || one == other,
+        };
+        let left = self.as_factor(left, keeps_scale)?;
+        let right = self.as_factor(right, keeps_scale)?;
         Some(arithmetic(operator, left, right, of, span).plain(is_plain))
     }
 
-    /// In products a percentage counts as the ratio it stands for, and an integer as a number.
-    fn as_factor(&mut self, term: Term) -> Checked {
+    /// In products an integer counts as a number, and a percentage as a ratio unless it keeps its scale.
+    fn as_factor(&mut self, term: Term, keeps_scale: bool) -> Checked {
         let wanted = match &term.of {
-            Type::Number(Unit::Percent) => Type::Number(Unit::Ratio),
+            Type::Number(Unit::Percent) if !keeps_scale => Type::Number(Unit::Ratio),
             Type::Int | Type::Uint => Type::Number(Unit::None),
             other => other.clone(),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::expression::macros::{called, folded};
 use crate::expression::problem::{Problem, Span};
 use crate::expression::token::{Lexer, Symbol, Token};
-use crate::expression::tree::{Fold, Kind, Label, Node, Operator};
+use crate::expression::tree::{AND, CHOICE, Fold, Kind, Label, Node, OR, Operator};
 use crate::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX};
 
 /// Words that CEL keeps for itself.
@@ -28,19 +28,14 @@ const RESERVED: &[&str] = &[
     "void",
     "while",
     "in",
-    "true",
-    "false",
-    "null",
 ];
 
 /// Reads a whole expression. Every unreadable token is reported, and the first place where the grammar is broken.
 pub(crate) fn parse(source: &str) -> Result<Node, Vec<Problem>> {
     if source.len() > EXPRESSION_BYTES_MAX {
         let span = Span::new(0, source.len());
-        return Err(vec![Problem::new(
-            span,
-            format!("the expression is longer than {EXPRESSION_BYTES_MAX} bytes"),
-        )]);
+        let message = format!("the expression is longer than {EXPRESSION_BYTES_MAX} bytes");
+        return Err(vec![Problem::new(span, message)]);
     }
     let tokens = tokens(source)?;
     if tokens.is_empty() {
@@ -55,7 +50,7 @@ pub(crate) fn parse(source: &str) -> Result<Node, Vec<Problem>> {
         depth: 0,
         end: source.trim_end().len(),
     };
-    parser.whole().map_err(|problem| vec![problem])
+    parser.whole().map(|root| *root).map_err(|problem| vec![*problem])
 }
 
 fn tokens(source: &str) -> Result<Vec<(Token, Span)>, Vec<Problem>> {
@@ -79,7 +74,28 @@ struct Parser {
     end: usize,
 }
 
-type Parsed = Result<Node, Problem>;
+/// What stands between two operands.
+#[derive(Clone, Copy)]
+enum Infix {
+    Choice,
+    Or,
+    And,
+    Binary(Operator),
+}
+
+impl Infix {
+    fn strength(self) -> u8 {
+        match self {
+            Infix::Choice => CHOICE,
+            Infix::Or => OR,
+            Infix::And => AND,
+            Infix::Binary(operator) => operator.strength(),
+        }
+    }
+}
+
+/// Boxed on both sides: what the recursive functions return lies on the stack once per level and function.
+type Parsed = Result<Box<Node>, Box<Problem>>;
 
 impl Parser {
     fn peek(&self) -> Option<&Token> {
@@ -87,16 +103,13 @@ impl Parser {
     }
 
     fn here(&self) -> Span {
-        self.tokens
-            .get(self.at)
-            .map_or(Span::new(self.end, self.end), |(_, span)| *span)
+        let end = Span::new(self.end, self.end);
+        self.tokens.get(self.at).map_or(end, |(_, span)| *span)
     }
 
     fn behind(&self) -> Span {
-        self.at
-            .checked_sub(1)
-            .and_then(|before| self.tokens.get(before))
-            .map_or(Span::default(), |(_, span)| *span)
+        let before = self.at.checked_sub(1).and_then(|before| self.tokens.get(before));
+        before.map_or(Span::default(), |(_, span)| *span)
     }
 
     fn takes(&mut self, symbol: Symbol) -> bool {
@@ -105,7 +118,7 @@ impl Parser {
         is_next
     }
 
-    fn expect(&mut self, symbol: Symbol, place: &str) -> Result<(), Problem> {
+    fn expect(&mut self, symbol: Symbol, place: &str) -> Result<(), Box<Problem>> {
         if self.takes(symbol) {
             Ok(())
         } else {
@@ -113,20 +126,21 @@ impl Parser {
         }
     }
 
-    fn unexpected(&self, wanted: &str) -> Problem {
+    fn unexpected(&self, wanted: &str) -> Box<Problem> {
         let Some(token) = self.peek() else {
-            return Problem::new(self.here(), format!("expected {wanted}, but the expression ends here"));
+            let message = format!("expected {wanted}, but the expression ends here");
+            return Problem::new(self.here(), message).into();
         };
         let problem = Problem::new(self.here(), format!("expected {wanted}, found {}", token.description()));
-        match token {
-            Token::Name(name) => match &**name {
-                "and" | "AND" => problem.hint("`and` is written `&&`"),
-                "or" | "OR" => problem.hint("`or` is written `||`"),
-                "not" | "NOT" => problem.hint("`not` is written `!`"),
-                _ => problem,
-            },
+        let Token::Name(name) = token else {
+            return problem.into();
+        };
+        Box::new(match &**name {
+            "and" | "AND" => problem.hint("`and` is written `&&`"),
+            "or" | "OR" => problem.hint("`or` is written `||`"),
+            "not" | "NOT" => problem.hint("`not` is written `!`"),
             _ => problem,
-        }
+        })
     }
 
     fn whole(&mut self) -> Parsed {
@@ -137,67 +151,30 @@ impl Parser {
         }
     }
 
-    /// Runs one more level of recursion, or refuses it.
-    fn deeper(&mut self, inner: impl FnOnce(&mut Self) -> Parsed) -> Parsed {
-        if self.depth >= EXPRESSION_DEPTH_MAX {
-            return Err(too_deep(self.here()));
-        }
+    /// One more level of recursion. The first problem ends the parse, so only success comes back up.
+    fn enter(&mut self) -> Result<(), Box<Problem>> {
         self.depth += 1;
-        let node = inner(self);
-        self.depth -= 1;
-        node
+        if self.depth > EXPRESSION_DEPTH_MAX {
+            Err(too_deep(self.here()).into())
+        } else {
+            Ok(())
+        }
     }
 
     fn expression(&mut self) -> Parsed {
-        self.deeper(Self::choice)
+        self.enter()?;
+        let node = self.climb(CHOICE)?;
+        self.depth -= 1;
+        Ok(node)
     }
 
-    fn choice(&mut self) -> Parsed {
-        let condition = self.either()?;
-        if !self.takes(Symbol::Question) {
-            return Ok(condition);
-        }
-        let then = self.either()?;
-        self.expect(Symbol::Colon, "between the two branches of `?`")?;
-        let otherwise = self.expression()?;
-        let span = condition.span.to(otherwise.span);
-        finished(
-            Kind::Choice {
-                condition: Box::new(condition),
-                then: Box::new(then),
-                otherwise: Box::new(otherwise),
-            },
-            span,
-        )
-    }
-
-    fn either(&mut self) -> Parsed {
-        self.chain(Symbol::Or, Self::both, Kind::Or)
-    }
-
-    fn both(&mut self) -> Parsed {
-        self.chain(Symbol::And, |parser| parser.binary(4), Kind::And)
-    }
-
-    fn chain(&mut self, symbol: Symbol, term: fn(&mut Self) -> Parsed, kind: fn(Vec<Node>) -> Kind) -> Parsed {
-        let first = term(self)?;
-        if self.peek() != Some(&Token::Symbol(symbol)) {
-            return Ok(first);
-        }
-        let mut span = first.span;
-        let mut terms = vec![first];
-        while self.takes(symbol) {
-            let next = term(self)?;
-            span = span.to(next.span);
-            terms.push(next);
-        }
-        finished(kind(terms), span)
-    }
-
-    fn operator(&self) -> Option<Operator> {
-        Some(match self.peek()? {
+    fn infix(&self) -> Option<Infix> {
+        Some(Infix::Binary(match self.peek()? {
             Token::Name(name) if name == "in" => Operator::In,
             Token::Symbol(symbol) => match symbol {
+                Symbol::Question => return Some(Infix::Choice),
+                Symbol::Or => return Some(Infix::Or),
+                Symbol::And => return Some(Infix::And),
                 Symbol::Plus => Operator::Add,
                 Symbol::Minus => Operator::Subtract,
                 Symbol::Star => Operator::Multiply,
@@ -212,34 +189,64 @@ impl Parser {
                 _ => return None,
             },
             _ => return None,
-        })
+        }))
     }
 
-    /// Operators that bind at least as tight as `weakest`, to the left.
-    fn binary(&mut self, weakest: u8) -> Parsed {
+    /// An operand and all operators behind it that bind at least as tight as `weakest`.
+    fn climb(&mut self, weakest: u8) -> Parsed {
         let mut left = self.prefix()?;
-        while let Some(operator) = self.operator().filter(|operator| operator.strength() >= weakest) {
-            let place = self.here();
-            self.at += 1;
-            if operator == Operator::Remainder && self.ends_an_operand() {
-                return Err(Problem::new(
-                    place,
-                    "`%` is the remainder of a division and needs a number on its right",
-                )
-                .hint("a percentage is written `percent(1)`"));
-            }
-            let right = self.binary(operator.strength() + 1)?;
-            let span = left.span.to(right.span);
-            left = finished(
-                Kind::Binary {
-                    operator,
-                    left: Box::new(left),
-                    right: Box::new(right),
-                },
-                span,
-            )?;
+        while let Some(infix) = self.infix().filter(|infix| infix.strength() >= weakest) {
+            left = match infix {
+                Infix::Choice => self.choice(left)?,
+                Infix::Or => self.chain(left, Symbol::Or, infix.strength(), Kind::Or)?,
+                Infix::And => self.chain(left, Symbol::And, infix.strength(), Kind::And)?,
+                Infix::Binary(operator) => self.binary(left, operator)?,
+            };
         }
         Ok(left)
+    }
+
+    fn choice(&mut self, condition: Box<Node>) -> Parsed {
+        self.at += 1;
+        let then = self.climb(OR)?;
+        self.expect(Symbol::Colon, "between the two branches of `?`")?;
+        let otherwise = self.expression()?;
+        let span = condition.span.to(otherwise.span);
+        finished(
+            Kind::Choice {
+                condition,
+                then,
+                otherwise,
+            },
+            span,
+        )
+    }
+
+    /// A chain of `&&` or `||` is one node, so that a long one is not deep.
+    fn chain(&mut self, first: Box<Node>, symbol: Symbol, strength: u8, kind: fn(Vec<Node>) -> Kind) -> Parsed {
+        let mut span = first.span;
+        let mut terms = vec![*first];
+        while self.takes(symbol) {
+            let next = self.climb(strength + 1)?;
+            span = span.to(next.span);
+            terms.push(*next);
+        }
+        finished(kind(terms), span)
+    }
+
+    fn binary(&mut self, left: Box<Node>, operator: Operator) -> Parsed {
+        let place = self.here();
+        self.at += 1;
+        if operator == Operator::Remainder && self.ends_an_operand() {
+            let problem = Problem::new(
+                place,
+                "`%` is the remainder of a division and needs a number on its right",
+            );
+            return Err(problem.hint("a percentage is written `percent(1)`").into());
+        }
+        let right = self.climb(operator.strength() + 1)?;
+        let span = left.span.to(right.span);
+        finished(Kind::Binary { operator, left, right }, span)
     }
 
     fn ends_an_operand(&self) -> bool {
@@ -254,110 +261,110 @@ impl Parser {
     }
 
     fn prefix(&mut self) -> Parsed {
-        let start = self.here();
-        if self.takes(Symbol::Not) {
-            let operand = self.deeper(Self::prefix)?;
-            let span = start.to(operand.span);
-            return finished(Kind::Not(Box::new(operand)), span);
-        }
-        if !self.takes(Symbol::Minus) {
-            return self.postfix(start);
-        }
-        // A minus directly before digits is part of the number, so that the smallest integer can be written.
-        let literal = match self.peek() {
-            Some(Token::Int(digits)) => {
-                let Some(number) = 0i64.checked_sub_unsigned(*digits) else {
-                    return Err(too_large(start.to(self.here())));
-                };
-                Kind::Int(number)
-            }
-            Some(Token::Double(digits)) => Kind::Double(-digits),
+        match self.peek() {
+            Some(Token::Symbol(Symbol::Not)) => self.prefixed(Kind::Not),
+            Some(Token::Symbol(Symbol::Minus)) => match self.negative()? {
+                Some(literal) => self.postfixes(literal),
+                None => self.prefixed(Kind::Negate),
+            },
             _ => {
-                let operand = self.deeper(Self::prefix)?;
-                let span = start.to(operand.span);
-                return finished(Kind::Negate(Box::new(operand)), span);
+                let start = self.here();
+                let mut primary = self.primary()?;
+                // Parentheses belong to the place of what they hold.
+                primary.span = start.to(self.behind());
+                self.postfixes(primary)
             }
-        };
-        let span = start.to(self.here());
+        }
+    }
+
+    fn prefixed(&mut self, kind: fn(Box<Node>) -> Kind) -> Parsed {
+        let start = self.here();
         self.at += 1;
-        self.postfixes(Node::new(literal, span))
+        self.enter()?;
+        let operand = self.prefix()?;
+        self.depth -= 1;
+        let span = start.to(operand.span);
+        finished(kind(operand), span)
     }
 
-    fn postfix(&mut self, start: Span) -> Parsed {
-        let mut primary = self.primary()?;
-        primary.span = start.to(self.behind());
-        self.postfixes(primary)
+    /// A minus directly before digits is part of the number, so that the smallest integer can be written.
+    fn negative(&mut self) -> Result<Option<Box<Node>>, Box<Problem>> {
+        let start = self.here();
+        let Some((token, end)) = self.tokens.get(self.at + 1) else {
+            return Ok(None);
+        };
+        let span = start.to(*end);
+        let literal = match token {
+            Token::Int(digits) => Kind::Int(0i64.checked_sub_unsigned(*digits).ok_or_else(|| too_large(span))?),
+            Token::Double(digits) => Kind::Double(-digits),
+            _ => return Ok(None),
+        };
+        self.at += 2;
+        Ok(Some(Node::new(literal, span).into()))
     }
 
-    fn postfixes(&mut self, mut of: Node) -> Parsed {
+    fn postfixes(&mut self, mut of: Box<Node>) -> Parsed {
         loop {
-            if self.takes(Symbol::Dot) {
-                of = self.member(of)?;
+            of = if self.takes(Symbol::Dot) {
+                self.member(of)?
             } else if self.takes(Symbol::BracketOpen) {
-                let at = self.expression()?;
-                self.expect(Symbol::BracketClose, "behind the index")?;
-                let span = of.span.to(self.behind());
-                of = finished(
-                    Kind::Index {
-                        of: Box::new(of),
-                        at: Box::new(at),
-                    },
-                    span,
-                )?;
+                self.index(of)?
             } else {
                 return Ok(of);
-            }
+            };
         }
     }
 
-    fn member(&mut self, of: Node) -> Parsed {
-        let Some(Token::Name(name)) = self.peek().cloned() else {
+    fn index(&mut self, of: Box<Node>) -> Parsed {
+        let at = self.expression()?;
+        self.expect(Symbol::BracketClose, "behind the index")?;
+        let span = of.span.to(self.behind());
+        finished(Kind::Index { of, at }, span)
+    }
+
+    fn member(&mut self, of: Box<Node>) -> Parsed {
+        let Some(Token::Name(name)) = self.peek() else {
             return Err(self.unexpected("a field or method name"));
         };
         let field = Label {
-            text: name.into(),
+            text: name.as_str().into(),
             span: self.here(),
         };
         if matches!(&*field.text, "in" | "true" | "false" | "null") {
-            return Err(
-                Problem::new(field.span, format!("`{}` cannot be a field name", field.text))
-                    .hint(format!("write `[\"{}\"]`", field.text)),
-            );
+            let problem = Problem::new(field.span, format!("`{}` cannot be a field name", field.text));
+            return Err(problem.hint(format!("write `[\"{}\"]`", field.text)).into());
         }
         self.at += 1;
         if !self.takes(Symbol::ParenOpen) {
             let span = of.span.to(field.span);
-            return finished(
-                Kind::Select {
-                    of: Box::new(of),
-                    field,
-                },
-                span,
-            );
+            return finished(Kind::Select { of, field }, span);
         }
         let arguments = self.list(Symbol::ParenClose, "behind the arguments")?;
         let span = of.span.to(self.behind());
         match Fold::named(&field.text) {
             Some(fold) => finished(folded(of, fold, &field, arguments)?, span),
-            None => finished(
-                Kind::Call {
-                    receiver: Some(Box::new(of)),
-                    function: field,
-                    arguments,
-                },
-                span,
-            ),
+            None => {
+                let receiver = Some(of);
+                finished(
+                    Kind::Call {
+                        receiver,
+                        function: field,
+                        arguments,
+                    },
+                    span,
+                )
+            }
         }
     }
 
-    fn list(&mut self, end: Symbol, place: &str) -> Result<Vec<Node>, Problem> {
+    fn list(&mut self, end: Symbol, place: &str) -> Result<Vec<Node>, Box<Problem>> {
         let mut items = Vec::new();
         loop {
             // CEL allows one comma behind the last element of a list, but not behind the last argument.
             if (items.is_empty() || end != Symbol::ParenClose) && self.takes(end) {
                 return Ok(items);
             }
-            items.push(self.expression()?);
+            items.push(*self.expression()?);
             if !self.takes(Symbol::Comma) {
                 self.expect(end, place)?;
                 return Ok(items);
@@ -365,12 +372,12 @@ impl Parser {
         }
     }
 
-    fn entries(&mut self) -> Result<Vec<(Node, Node)>, Problem> {
+    fn entries(&mut self) -> Result<Vec<(Node, Node)>, Box<Problem>> {
         let mut entries = Vec::new();
         while !self.takes(Symbol::BraceClose) {
             let key = self.expression()?;
             self.expect(Symbol::Colon, "between key and value")?;
-            entries.push((key, self.expression()?));
+            entries.push((*key, *self.expression()?));
             if !self.takes(Symbol::Comma) {
                 self.expect(Symbol::BraceClose, "behind the entries of the map")?;
                 break;
@@ -380,58 +387,49 @@ impl Parser {
     }
 
     fn primary(&mut self) -> Parsed {
-        let span = self.here();
-        let Some(token) = self.peek().cloned() else {
-            return Err(self.unexpected("a value"));
-        };
-        if let Token::Symbol(symbol) = &token
-            && !matches!(symbol, Symbol::ParenOpen | Symbol::BracketOpen | Symbol::BraceOpen)
-        {
-            return Err(self.unexpected("a value"));
+        let start = self.here();
+        if self.takes(Symbol::ParenOpen) {
+            let inner = self.expression()?;
+            self.expect(Symbol::ParenClose, "to close the parenthesis")?;
+            return Ok(inner);
         }
-        self.at += 1;
-        let kind = match token {
-            Token::Int(digits) => Kind::Int(i64::try_from(digits).map_err(|_| too_large(span))?),
-            Token::Uint(number) => Kind::Uint(number),
-            Token::Double(number) => Kind::Double(number),
-            Token::Text(text) => Kind::Text(text.into()),
-            Token::Name(name) => return self.named(&name, span),
-            Token::Symbol(Symbol::ParenOpen) => {
-                let inner = self.expression()?;
-                self.expect(Symbol::ParenClose, "to close the parenthesis")?;
-                return Ok(inner);
-            }
-            Token::Symbol(Symbol::BracketOpen) => {
-                Kind::List(self.list(Symbol::BracketClose, "behind the elements of the list")?)
-            }
-            Token::Symbol(_) => Kind::Map(self.entries()?),
+        let kind = if self.takes(Symbol::BracketOpen) {
+            Kind::List(self.list(Symbol::BracketClose, "behind the elements of the list")?)
+        } else if self.takes(Symbol::BraceOpen) {
+            Kind::Map(self.entries()?)
+        } else {
+            self.word()?
         };
-        finished(kind, span.to(self.behind()))
+        finished(kind, start.to(self.behind()))
     }
 
-    fn named(&mut self, name: &str, span: Span) -> Parsed {
-        let kind = match name {
-            "true" => Kind::Bool(true),
-            "false" => Kind::Bool(false),
-            "null" => Kind::Null,
-            _ if RESERVED.contains(&name) => {
-                return Err(Problem::new(
-                    span,
-                    format!("`{name}` is a reserved word and cannot be a name"),
-                ));
-            }
-            _ if self.takes(Symbol::ParenOpen) => {
-                let arguments = self.list(Symbol::ParenClose, "behind the arguments")?;
-                let function = Label {
-                    text: name.into(),
-                    span,
-                };
-                let span = span.to(self.behind());
-                return finished(called(function, arguments)?, span);
-            }
-            _ => Kind::Name(Arc::from(name)),
+    /// A literal, a name, or a call by name.
+    fn word(&mut self) -> Result<Kind, Box<Problem>> {
+        let span = self.here();
+        let kind = match self.peek() {
+            Some(Token::Int(digits)) => Kind::Int(i64::try_from(*digits).map_err(|_| too_large(span))?),
+            Some(Token::Uint(number)) => Kind::Uint(*number),
+            Some(Token::Double(number)) => Kind::Double(*number),
+            Some(Token::Text(text)) => Kind::Text(text.as_str().into()),
+            Some(Token::Name(name)) => match name.as_str() {
+                "true" => Kind::Bool(true),
+                "false" => Kind::Bool(false),
+                "null" => Kind::Null,
+                word if RESERVED.contains(&word) => {
+                    return Err(Problem::new(span, format!("`{word}` is a reserved word and cannot be a name")).into());
+                }
+                name => Kind::Name(Arc::from(name)),
+            },
+            Some(Token::Symbol(_)) | None => return Err(self.unexpected("a value")),
         };
-        Ok(Node::new(kind, span))
+        self.at += 1;
+        match kind {
+            Kind::Name(text) if self.takes(Symbol::ParenOpen) => {
+                let arguments = self.list(Symbol::ParenClose, "behind the arguments")?;
+                Ok(called(Label { text, span }, arguments)?)
+            }
+            kind => Ok(kind),
+        }
     }
 }
 
@@ -439,9 +437,9 @@ impl Parser {
 fn finished(kind: Kind, span: Span) -> Parsed {
     let node = Node::new(kind, span);
     if node.height > EXPRESSION_DEPTH_MAX {
-        Err(too_deep(span))
+        Err(too_deep(span).into())
     } else {
-        Ok(node)
+        Ok(node.into())
     }
 }
 

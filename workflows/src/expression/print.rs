@@ -1,13 +1,6 @@
 //! The tree as text again: the shortest that reads back as the same tree.
 
-use crate::expression::tree::{Kind, Node};
-
-/// Binding strengths around the operators' own 4 to 6.
-const CHOICE: u8 = 1;
-const OR: u8 = 2;
-const AND: u8 = 3;
-const PREFIX: u8 = 7;
-const POSTFIX: u8 = 8;
+use crate::expression::tree::{AND, CHOICE, Kind, Node, OR, POSTFIX, PREFIX};
 
 pub(crate) fn canonical(root: &Node) -> String {
     let mut text = String::new();

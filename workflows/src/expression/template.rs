@@ -309,3 +309,155 @@ impl<'de> Deserialize<'de> for Template {
             .map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Template;
+    use crate::expression::evaluation::Fault;
+    use crate::expression::problem::Problem;
+    use crate::expression::scope::{Record, Scope, Type};
+    use crate::expression::unit::Unit;
+    use crate::expression::value::{Value, Values};
+
+    fn scope() -> Scope {
+        let arm = Record::new("arm")
+            .with("version", Type::String)
+            .with("labels", Type::map(Type::String));
+        let inputs = Record::new("inputs").with("version", Type::String);
+        Scope::new()
+            .with("arm", arm)
+            .with("inputs", inputs)
+            .with("window", Type::String)
+            .with("count", Type::Int)
+            .with("share", Unit::Percent)
+    }
+
+    fn values() -> Values {
+        let labels = Value::record([("zone", "a"), ("pod-hash", "7f9")]);
+        Values::new()
+            .with(
+                "arm",
+                Value::record([("version", Value::from("v2")), ("labels", labels)]),
+            )
+            .with("inputs", Value::record([("version", "v3")]))
+            .with("window", "2m")
+            .with("count", 3i64)
+            .with("share", 12.5)
+    }
+
+    fn problems(source: &str) -> Vec<Problem> {
+        let (template, mut problems) = Template::parse(source);
+        problems.extend(template.check(&scope()).err().unwrap_or_default());
+        problems
+    }
+
+    fn rendered(source: &str) -> String {
+        let (template, problems) = Template::parse(source);
+        assert_eq!(problems, [], "{source}");
+        template.check(&scope()).unwrap().render(&values()).unwrap()
+    }
+
+    #[test]
+    fn expressions_are_replaced_and_all_else_is_kept() {
+        for (source, text) in [
+            ("plain $ {{ text }} é", "plain $ {{ text }} é"),
+            ("", ""),
+            ("${{ arm.version }}", "v2"),
+            ("a ${{inputs.version}}/${{ window }} z", "a v3/2m z"),
+            ("${{ arm.labels['pod-hash'] }}", "7f9"),
+            ("${{ count + 1 }}, ${{ share }} %, ${{ count > 2 }}", "4, 12.5 %, true"),
+            ("${{ {'a': {'b': '}}'}}['a']['b'] }}", "}}"),
+            ("${{ '${{ x }}' }}", "${{ x }}"),
+            ("$${{ x }} and $$${{ x }} and $${{", "${{ x }} and $${{ x }} and ${{"),
+            (
+                "{version=\"${{ arm.version }}\"}[${{ window }}]",
+                "{version=\"v2\"}[2m]",
+            ),
+            ("${{ count // why\n }}", "3"),
+        ] {
+            assert_eq!(rendered(source), text, "{source}");
+        }
+    }
+
+    #[test]
+    fn problems_have_their_place_in_the_template() {
+        for (source, places) in [
+            ("é ${{ arm.versoin }} ${{ windw }}", vec!["versoin", "windw"]),
+            ("x ${{ 1 + }} ${{ nope }}", vec!["", "nope"]),
+            ("${{ window ", vec!["${{"]),
+            ("${{ window } and", vec!["}"]),
+            ("${{ 'abc }} ${{ nope }}", vec!["'abc }} ${{ nope }}", "nope"]),
+            ("${{ arm }}", vec!["arm"]),
+            ("${{ arm.labels }}", vec!["arm.labels"]),
+            ("${{ null }}", vec!["null"]),
+            ("${{ }}", vec![" "]),
+            ("${{ ${{ window }} }}", vec!["$"]),
+        ] {
+            let problems = problems(source);
+            let found: Vec<&str> = problems
+                .iter()
+                .map(|problem| problem.span.of(source))
+                .take(places.len())
+                .collect();
+            assert_eq!(found, places, "{source}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_template_tells_what_it_uses() {
+        let source = "é ${{ arm.version }} ${{ window + arm.labels.zone }}";
+        let (template, _) = Template::parse(source);
+        let found: Vec<(String, &str)> = template
+            .references()
+            .iter()
+            .map(|reference| (reference.path.join("."), reference.span.of(source)))
+            .collect();
+        let expected = ["arm.version", "window", "arm.labels.zone"].map(|path| (path.to_owned(), path));
+        assert_eq!(found, expected);
+        assert!(template.mentions("arm") && !template.mentions("inputs") && !template.is_constant());
+        assert!(Template::parse("$${{ arm }}").0.is_constant());
+    }
+
+    #[test]
+    fn what_has_no_text_fails() {
+        let (template, _) = Template::parse("a ${{ arm.labels.none }}");
+        let error = template.render(&values()).unwrap_err();
+        assert_eq!(
+            (error.fault, error.span.range()),
+            (Fault::Missing { name: "none".into() }, 6..21)
+        );
+        let (number, _) = Template::parse("${{ share }}");
+        assert_eq!(
+            number.render(&values().with("share", f64::NAN)).unwrap_err().fault,
+            Fault::NotANumber
+        );
+        assert!(matches!(
+            number.render(&Values::new()).unwrap_err().fault,
+            Fault::Unchecked { .. }
+        ));
+        assert!(matches!(
+            number.render(&values().with("share", Value::Null)).unwrap_err().fault,
+            Fault::Mismatch { .. }
+        ));
+    }
+
+    #[test]
+    fn a_rendered_text_has_a_limit() {
+        let (template, problems) = Template::parse(&"${{ window }}".repeat(100));
+        assert_eq!(problems, []);
+        let error = template
+            .render(&Values::new().with("window", "x".repeat(20_000)))
+            .unwrap_err();
+        assert!(matches!(error.fault, Fault::TooLong { .. }));
+        assert_eq!(Template::parse(&" ".repeat(70_000)).1.len(), 1);
+    }
+
+    #[test]
+    fn stored_templates_are_their_source() {
+        let (template, _) = Template::parse("v${{ window }}");
+        let stored = serde_json::to_string(&template).unwrap();
+        assert_eq!(stored, r#""v${{ window }}""#);
+        assert_eq!(serde_json::from_str::<Template>(&stored).unwrap(), template);
+        assert!(serde_json::from_str::<Template>(r#""${{ window""#).is_err());
+    }
+}

@@ -149,7 +149,7 @@ impl<'a> Lexer<'a> {
 
     fn number(&mut self) -> Result<Token, Problem> {
         let start = self.at;
-        if self.rest().starts_with("0x") || self.rest().starts_with("0X") {
+        if self.rest().starts_with("0x") {
             self.at += 2;
             let digits = self.at;
             self.skip_while(|c| c.is_ascii_hexdigit());
@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn numbers_are_read_in_every_form_of_cel() {
         assert_eq!(
-            tokens("0 17 0xFF 3u 0x10U 1.5 .5 1e3 2.5E-2").unwrap(),
+            tokens("0 17 0xfF 3u 0x10U 1.5 .5 1e3 2.5E-2").unwrap(),
             [
                 Token::Int(0),
                 Token::Int(17),

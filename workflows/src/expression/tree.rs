@@ -114,6 +114,13 @@ impl Fold {
     }
 }
 
+/// How tight everything binds that is no [`Operator`].
+pub(crate) const CHOICE: u8 = 1;
+pub(crate) const OR: u8 = 2;
+pub(crate) const AND: u8 = 3;
+pub(crate) const PREFIX: u8 = 7;
+pub(crate) const POSTFIX: u8 = 8;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operator {
     Add,
@@ -160,7 +167,7 @@ impl Operator {
         }
     }
 
-    /// Larger binds tighter. `?:` is 1, `||` 2, `&&` 3, prefixes and postfixes bind tighter than all.
+    /// Larger binds tighter; between [`AND`] and [`PREFIX`].
     pub(crate) fn strength(self) -> u8 {
         match self {
             Operator::Less
