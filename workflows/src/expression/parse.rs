@@ -198,8 +198,8 @@ impl Parser {
         while let Some(infix) = self.infix().filter(|infix| infix.strength() >= weakest) {
             left = match infix {
                 Infix::Choice => self.choice(left)?,
-                Infix::Or => self.chain(left, Symbol::Or, infix.strength(), Kind::Or)?,
-                Infix::And => self.chain(left, Symbol::And, infix.strength(), Kind::And)?,
+                Infix::Or => self.chain(*left, Symbol::Or, infix.strength(), Kind::Or)?,
+                Infix::And => self.chain(*left, Symbol::And, infix.strength(), Kind::And)?,
                 Infix::Binary(operator) => self.binary(left, operator)?,
             };
         }
@@ -223,9 +223,9 @@ impl Parser {
     }
 
     /// A chain of `&&` or `||` is one node, so that a long one is not deep.
-    fn chain(&mut self, first: Box<Node>, symbol: Symbol, strength: u8, kind: fn(Vec<Node>) -> Kind) -> Parsed {
+    fn chain(&mut self, first: Node, symbol: Symbol, strength: u8, kind: fn(Vec<Node>) -> Kind) -> Parsed {
         let mut span = first.span;
-        let mut terms = vec![*first];
+        let mut terms = vec![first];
         while self.takes(symbol) {
             let next = self.climb(strength + 1)?;
             span = span.to(next.span);
