@@ -1,8 +1,8 @@
 //! When each node could act at the earliest: list scheduling of a plan in which only bakes and windows take time.
 //!
-//! Regions of a phase start in the order of the file, `maxParallel` at once. A region keeps its place from its opening until
-//! its close has passed, also while a window is closed for it: the file's order is the order of growing risk, so a later
-//! region does not overtake an earlier one that waits.
+//! It follows the rules of a run: `maxParallel` regions of a phase at once, those that the file names first going first. A
+//! region takes its place when it opens, so one that waits for its window leaves the place to the next, and gives it back
+//! when its close has passed.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
@@ -36,9 +36,9 @@ pub struct Schedule {
 /// The earliest instants of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moments {
-    /// Its parents have passed and its phase has a place for its region.
+    /// Its parents have passed.
     pub ready: Timestamp,
-    /// Its windows are open: a stage shifts now.
+    /// Its windows are open and, for an opening, its phase has a place: a stage shifts now.
     pub acts: Timestamp,
     /// Its bake is over and its windows after it are open; none = they never are.
     pub passes: Option<Timestamp>,
@@ -100,13 +100,14 @@ struct Course<'a> {
     places: Vec<Places>,
     agenda: BinaryHeap<Reverse<(Offset, What, NodeId)>>,
     zones: HashMap<(GateId, Option<RegionId>), Result<TimeZone, window::Error>>,
+    ready: Vec<Offset>,
     acts: Vec<Option<Offset>>,
     passed: usize,
     now: Offset,
     result: Schedule,
 }
 
-/// How many regions a phase may still work on, and which ask for that.
+/// How many regions a phase may still work on, and which ask for that; whenever one is free, nobody asks.
 #[derive(Clone, Default)]
 struct Places {
     free: u32,
@@ -131,6 +132,7 @@ impl<'a> Course<'a> {
                 })
                 .collect(),
             zones: HashMap::new(),
+            ready: vec![0; plan.len()],
             acts: vec![None; plan.len()],
             passed: 0,
             now: 0,
@@ -182,34 +184,51 @@ impl<'a> Course<'a> {
         let places = self.places(self.plan.node(id).phase);
         if places.free == 0 {
             places.asking.insert(id);
-        } else {
-            places.free -= 1;
-            self.begin(id);
+        } else if self.take_a_place(id) {
+            self.places(self.plan.node(id).phase).free -= 1;
         }
     }
 
     fn give_back_a_place(&mut self, close: NodeId) {
-        let places = self.places(self.plan.node(close).phase);
-        match places.asking.pop_first() {
-            None => places.free += 1,
-            Some(next) => {
+        let phase = self.plan.node(close).phase;
+        while let Some(next) = self.places(phase).asking.pop_first() {
+            if self.take_a_place(next) {
                 self.result.because[next.0 as usize] = Some(close);
-                self.begin(next);
+                return;
+            }
+        }
+        self.places(phase).free += 1;
+    }
+
+    /// Begins an opening if its windows are open now; otherwise it asks again when they are.
+    fn take_a_place(&mut self, id: NodeId) -> bool {
+        let node = self.plan.node(id);
+        match self.open_from(id, node, &node.before, self.now) {
+            Some(opens) if opens == self.now => {
+                self.act(id, opens);
+                true
+            }
+            opens => {
+                self.agenda.extend(opens.map(|opens| Reverse((opens, What::Ready, id))));
+                false
             }
         }
     }
 
     fn begin(&mut self, id: NodeId) {
         let node = self.plan.node(id);
-        let ready = self.now;
-        let Some(acts) = self.open_from(id, node, &node.before, ready) else {
-            return;
-        };
+        if let Some(acts) = self.open_from(id, node, &node.before, self.now) {
+            self.act(id, acts);
+        }
+    }
+
+    fn act(&mut self, id: NodeId, acts: Offset) {
+        let node = self.plan.node(id);
         let baked = acts.saturating_add(node.bake.as_millis());
         let passes = self.open_from(id, node, &node.after, baked);
         self.acts[id.0 as usize] = Some(acts);
         self.result.moments[id.0 as usize] = Some(Moments {
-            ready: self.instant(ready),
+            ready: self.instant(self.ready[id.0 as usize]),
             acts: self.instant(acts),
             passes: passes.map(|passes| self.instant(passes)),
         });
@@ -225,6 +244,7 @@ impl<'a> Course<'a> {
             *waits -= 1;
             if *waits == 0 {
                 self.result.because[child.0 as usize] = Some(id);
+                self.ready[child.0 as usize] = self.now;
                 self.agenda.push(Reverse((self.now, What::Ready, child)));
             }
         }
@@ -405,6 +425,24 @@ mod tests {
             assert_eq!(schedule.finish.unwrap().to_string(), format!("2026-03-02T{finish}:00Z"));
             assert!(acts(&plan, &schedule, "open:all/a") <= acts(&plan, &schedule, "open:all/b"));
         }
+    }
+
+    #[test]
+    fn a_region_that_waits_for_its_window_leaves_its_place_to_the_next() {
+        let workflow = Story::new()
+            .region("eu", None, Some("Europe/Dublin"))
+            .region("sg", None, Some("Asia/Singapore"))
+            .region("us", None, Some("America/New_York"))
+            .phase("all", &["eu", "us", "sg"], &["100% 9h"])
+            .window("hours", "all")
+            .build();
+        let plan = compile(workflow);
+        // Monday evening in Dublin: Singapore opens first, and Dublin misses an hour of its own window for it.
+        let schedule = schedule(&plan, "2026-03-02T22:00:00Z");
+        assert_eq!(acts(&plan, &schedule, "stage:all/sg/100%"), "2026-03-03T01:00:00Z");
+        assert_eq!(acts(&plan, &schedule, "stage:all/eu/100%"), "2026-03-03T10:00:00Z");
+        assert_eq!(acts(&plan, &schedule, "stage:all/us/100%"), "2026-03-03T19:00:00Z");
+        assert_eq!(schedule.finish.unwrap().to_string(), "2026-03-04T04:00:00Z");
     }
 
     #[test]
