@@ -222,11 +222,12 @@ fn desired(desired: &Desired) -> Result<order::Desired, Failure> {
     if candidate.is_same_as(baseline) {
         return only(baseline);
     }
-    let arms = |share: Share, shadow: Share| {
+    let arms = |share: Share, shadow: Share, idle: bool| {
         let candidate = order::Candidate {
             version: candidate.name.clone(),
             share: part(share),
             shadow: part(shadow),
+            idle,
         };
         Ok(order::Desired {
             primary: baseline.name.clone(),
@@ -234,11 +235,11 @@ fn desired(desired: &Desired) -> Result<order::Desired, Failure> {
         })
     };
     match state {
-        DesiredState::Serving(Exposure::Traffic(share)) => arms(*share, Share::ZERO),
-        DesiredState::Serving(Exposure::Shadow(share)) => arms(Share::ZERO, *share),
+        DesiredState::Serving(Exposure::Traffic(share)) => arms(*share, Share::ZERO, false),
+        DesiredState::Serving(Exposure::Shadow(share)) => arms(Share::ZERO, *share, false),
         DesiredState::Serving(Exposure::Audience(_)) => Err(Failure::lasting("the sandbox cannot route by audience")),
         DesiredState::Promoted => only(candidate),
-        DesiredState::Reverted => arms(Share::ZERO, Share::ZERO),
+        DesiredState::Reverted => arms(Share::ZERO, Share::ZERO, true),
         DesiredState::Withdrawn => only(baseline),
     }
 }
@@ -469,11 +470,17 @@ mod tests {
             panic!("a crash loop is stuck");
         };
         assert!(why.contains("crash loop") && why.contains("exit code 9"), "{why}");
+        let back = arrived(&cloud, &target, &order(6, DesiredState::Reverted)).await;
+        assert_eq!(
+            back,
+            Progress::Settled,
+            "a broken candidate does not hold up its own rollback"
+        );
         let Progress::Stale { why } = cloud.ensure(&target, &order(4, traffic(0))).await.unwrap() else {
             panic!("an older order is stale");
         };
-        assert!(why.contains("(1, 1, 5)"), "{why}");
-        let refused = cloud.ensure(&target, &order(5, traffic(20))).await.unwrap_err();
+        assert!(why.contains("(1, 1, 6)"), "{why}");
+        let refused = cloud.ensure(&target, &order(6, traffic(20))).await.unwrap_err();
         assert_eq!(refused.lasting, Lasting::Yes);
         sandbox.stop().await;
     }

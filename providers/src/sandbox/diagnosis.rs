@@ -35,8 +35,8 @@ const CRASHES_MIN: u64 = 2;
 
 /// How far the region is, judged on its instances and weights of this moment.
 pub fn standing(record: &Record, routes: &Routes, timings: &Timings) -> Standing {
-    let versions = || record.desired.versions();
-    let troubles: Vec<Standing> = versions()
+    let needed = record.desired.needed();
+    let troubles: Vec<Standing> = needed
         .filter_map(|version| capacity(version, record, routes, timings))
         .collect();
     if let Some(stuck) = troubles
@@ -54,10 +54,8 @@ pub fn standing(record: &Record, routes: &Routes, timings: &Timings) -> Standing
     if let Some(moving) = troubles.into_iter().next() {
         return moving;
     }
-    let leftover = routes
-        .deployments()
-        .keys()
-        .find(|version| versions().all(|wanted| wanted != *version));
+    let is_wanted = |version: &String| record.desired.versions().any(|wanted| wanted == version);
+    let leftover = routes.deployments().keys().find(|version| !is_wanted(version));
     match leftover {
         Some(version) => Standing::Moving {
             why: format!("{version} has no traffic any more, drains and stops"),

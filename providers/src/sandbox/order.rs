@@ -44,6 +44,10 @@ pub struct Candidate {
     /// The part of the live requests that it receives as copies, with its answers thrown away.
     #[serde(default)]
     pub shadow: Percent,
+    /// It is left standing after a rollback: without traffic, not started when it does not run, and whether it is well is
+    /// nobody's concern. A broken candidate must not keep its own rollback from arriving.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
 }
 
 impl Desired {
@@ -66,14 +70,23 @@ impl Desired {
                 return Some(why);
             }
         }
+        if candidate.is_some_and(|c| c.idle && (c.share > Percent::NONE || c.shadow > Percent::NONE)) {
+            return Some("an idle candidate has no traffic".to_owned());
+        }
         candidate
             .filter(|c| c.version == self.primary)
             .map(|c| format!("version `{}` cannot be candidate and primary at once", c.version))
     }
 
-    /// The versions that should run, the primary first.
+    /// The versions that should run or may go on running, the primary first.
     pub fn versions(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.primary.as_str()).chain(self.candidate.iter().map(|c| c.version.as_str()))
+    }
+
+    /// The versions that must be well for the order to be carried out, the primary first.
+    pub fn needed(&self) -> impl Iterator<Item = &str> {
+        let candidate = self.candidate.iter().filter(|c| !c.idle);
+        std::iter::once(self.primary.as_str()).chain(candidate.map(|c| c.version.as_str()))
     }
 
     /// The share of live traffic that this version should get.
@@ -178,6 +191,7 @@ mod tests {
                 version: "v2".into(),
                 share,
                 shadow: Percent::NONE,
+                idle: false,
             }),
         }
     }
@@ -242,6 +256,17 @@ mod tests {
             &Desired::only("v1"),
         );
         assert!(matches!(answer, Answer::Refused { why } if why.contains("v2")));
+    }
+
+    #[test]
+    fn an_idle_candidate_has_no_traffic_and_is_not_needed() {
+        let mut desired = candidate_at(0);
+        assert_eq!(desired.needed().collect::<Vec<_>>(), ["v1", "v2"]);
+        desired.candidate.as_mut().unwrap().idle = true;
+        assert_eq!(desired.needed().collect::<Vec<_>>(), ["v1"]);
+        assert_eq!((desired.versions().count(), desired.fault()), (2, None));
+        desired.candidate.as_mut().unwrap().share = Percent::ALL;
+        assert!(desired.fault().is_some());
     }
 
     #[test]

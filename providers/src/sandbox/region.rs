@@ -83,13 +83,10 @@ impl Region {
         let before = self.proxy.routes();
         let mut deployments = before.deployments().clone();
         let mut changed = self.retire(&record, &mut deployments, timings);
-        for version in record.desired.versions() {
+        for version in record.desired.needed() {
             let faults = record.faults(version);
             match deployments.get(version) {
-                Some(deployment) => {
-                    deployment.keep();
-                    deployment.set_faults(&faults);
-                }
+                Some(deployment) => deployment.set_faults(&faults),
                 None if deployments.len() < VERSIONS_RUNNING_MAX && faults.blocks_start().is_none() => {
                     let start = Start {
                         count: record.instances(),
@@ -127,6 +124,7 @@ impl Region {
             let wanted = record.desired.versions().any(|wanted| wanted == version);
             let busy = record.weight(version) > Percent::NONE || shadow == Some(version.as_str());
             if !deployment.is_stopping() && (wanted || busy) {
+                deployment.keep();
                 return true;
             }
             if deployment.retiring_since().elapsed() >= timings.drain {
