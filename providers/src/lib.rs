@@ -2,5 +2,6 @@
 
 pub mod cloud;
 pub mod gate;
+pub mod metric;
 pub mod sandbox;
 pub mod web;

@@ -1,4 +1,5 @@
-//! The real Prometheus server beside ours: the same samples in both, the same questions to both, the same answers.
+//! The real Prometheus server beside ours: the same samples in both, the same questions to both, the same answers; and the
+//! metric source before both.
 //!
 //! The binary is Debian's package `prometheus`; `MERIDIAN_TEST_PROMETHEUS` names another, and
 //! `MERIDIAN_SKIP_PROMETHEUS=1` leaves these tests out on a machine that cannot have it.
@@ -9,4 +10,5 @@ mod compare;
 mod data;
 mod generate;
 mod server;
+mod source;
 mod table;

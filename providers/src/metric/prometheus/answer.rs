@@ -1,0 +1,157 @@
+//! What a server may answer to a query, and the one number in it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use meridian_engine::ports::failure::Failure;
+use meridian_engine::ports::metric::Number;
+use meridian_engine::ports::secret::Secret;
+use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde_json::Value as Json;
+
+/// How far the instant of an answer may be from the one that was asked. Beyond Prometheus' own lookback, something between
+/// (a cache, a clock) has answered another question.
+const DRIFT_MAX_MS: i64 = 300_000;
+/// How much of a server's own words is repeated.
+const QUOTED_CHARACTERS_MAX: usize = 300;
+
+/// The API's envelope, as far as one number needs it.
+#[derive(Deserialize)]
+pub(super) struct Answer {
+    status: String,
+    data: Option<Data>,
+    #[serde(default, rename = "errorType")]
+    pub(super) error_type: String,
+    #[serde(default)]
+    pub(super) error: String,
+    #[serde(default)]
+    warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data {
+    result_type: String,
+    result: Elements,
+}
+
+/// A list of which only the first two are kept and the rest is counted: an answer with a million series costs no memory.
+struct Elements {
+    first: Vec<Json>,
+    count: usize,
+}
+
+impl<'de> Deserialize<'de> for Elements {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Counting;
+        impl<'de> Visitor<'de> for Counting {
+            type Value = Elements;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Elements, A::Error> {
+                let mut first = Vec::new();
+                while first.len() < 2 {
+                    match list.next_element()? {
+                        Some(element) => first.push(element),
+                        None => {
+                            return Ok(Elements {
+                                count: first.len(),
+                                first,
+                            });
+                        }
+                    }
+                }
+                let mut count = first.len();
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Elements { first, count })
+            }
+        }
+        deserializer.deserialize_seq(Counting)
+    }
+}
+
+/// The number of a successful answer to a question about the instant `asked`.
+pub(super) fn number(answer: Answer, asked: Timestamp, token: Option<&Secret>) -> Result<Number, Failure> {
+    if answer.status != "success" {
+        let (kind, error) = (quoted(&answer.error_type, token), quoted(&answer.error, token));
+        return Err(Failure::lasting(format!(
+            "it answered {kind} with the status of success: {error}"
+        )));
+    }
+    // Remarks on the query itself are harmless; everything else means that parts of the data were not reached.
+    if let Some(warning) = answer.warnings.iter().find(|warning| !warning.starts_with("PromQL ")) {
+        return Err(Failure::transient(format!(
+            "it answered from a part of its data: {}",
+            quoted(warning, token)
+        )));
+    }
+    let Some(Data { result_type, result }) = answer.data else {
+        return Err(Failure::transient("it answered success without data"));
+    };
+    match (result_type.as_str(), result.first.as_slice(), result.count) {
+        ("vector", [], 0) => Ok(Number { value: None, at: None }),
+        ("vector", [element], 1) if element.get("histogram").is_some() => Err(Failure::lasting(
+            "the answer is a native histogram; take a number from it, as with histogram_quantile()",
+        )),
+        ("vector", [element], 1) => point(
+            element.get("value").and_then(Json::as_array).map_or(&[], Vec::as_slice),
+            asked,
+        ),
+        ("vector", _, count) => Err(Failure::lasting(format!(
+            "the answer has {count} series where one is needed; aggregate them, for example with sum(…)"
+        ))),
+        ("scalar", point_parts, 2) => point(point_parts, asked),
+        ("matrix", ..) => Err(Failure::lasting(
+            "the answer is a range of samples; put a function such as rate(…) or avg_over_time(…) around it",
+        )),
+        ("string", ..) => Err(Failure::lasting("the answer is a text where a number is needed")),
+        ("scalar", ..) => Err(Failure::transient("it answered with a scalar that is none")),
+        (other, ..) => Err(Failure::lasting(format!(
+            "it answered with the unknown kind {}",
+            quoted(other, token)
+        ))),
+    }
+}
+
+/// `[seconds, "value"]`.
+fn point(parts: &[Json], asked: Timestamp) -> Result<Number, Failure> {
+    let unfit = || Failure::transient("it answered with a sample that is none");
+    let [Json::Number(seconds), Json::String(value)] = parts else {
+        return Err(unfit());
+    };
+    let value: f64 = value.parse().map_err(|_| unfit())?;
+    let millis = (seconds.as_f64().ok_or_else(unfit)? * 1000.0).round();
+    let at = Timestamp::from_millisecond(millis as i64).map_err(|_| unfit())?;
+    let drift = at.as_millisecond() - asked.as_millisecond();
+    if drift.abs() > DRIFT_MAX_MS {
+        let direction = if drift < 0 { "before" } else { "after" };
+        let seconds = drift.abs() / 1000;
+        return Err(Failure::transient(format!(
+            "it answered for {at}, {seconds} s {direction} the instant that was asked"
+        )));
+    }
+    Ok(Number {
+        value: Some(value),
+        at: Some(at),
+    })
+}
+
+/// A server's words in one short line, without the token should they repeat it.
+pub(super) fn quoted(words: &str, token: Option<&Secret>) -> String {
+    let words = match token.map(Secret::expose).filter(|token| !token.is_empty()) {
+        Some(token) => words.replace(token, "(token)"),
+        None => words.to_owned(),
+    };
+    let line = words.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut short: String = line.take(QUOTED_CHARACTERS_MAX).collect();
+    if words.chars().nth(QUOTED_CHARACTERS_MAX).is_some() {
+        short.push('…');
+    }
+    short
+}
