@@ -2,3 +2,4 @@
 
 pub mod ports;
 pub mod run;
+pub mod scheduler;

@@ -1,0 +1,12 @@
+//! The shells around the core: they carry its effects to the world, the world's answers back, and every step to the store.
+
+pub mod clock;
+pub mod effects;
+pub mod engine;
+pub mod leases;
+pub mod outcome;
+pub mod owner;
+pub mod schedule;
+pub mod shard;
+pub mod tell;
+pub mod world;
