@@ -87,6 +87,77 @@ codes! {
     "M008" Error TAG
     "M009" Error ALIAS
     "M010" Error KEY
+    // The envelope and the shape
+    "M011" Error ENVELOPE
+    "M012" Error STAGES_RISE
+    "M013" Error UNKNOWN_KIND
+    "M014" Error UNKNOWN_KEY
+    "M015" Error MISSING_KEY
+    "M016" Error WRONG_TYPE
+    "M017" Error NAME
+    "M018" Error SECOND_WORKFLOW
+    "M019" Error TOO_MANY
+    // Values
+    "M020" Error DURATION
+    "M021" Error SHARE
+    "M022" Error NUMBER
+    "M023" Error CHOICE
+    "M024" Error ONE_OF
+    "M025" Error DATE_TIME
+    "M026" Error ZONE
+    "M027" Error CRON
+    "M028" Error SECRET
+    "M029" Error PATTERN
+    "M030" Error URL
+    // Names that refer to something
+    "M031" Error UNKNOWN_REGION
+    "M032" Error UNKNOWN_GATE
+    "M033" Error UNKNOWN_METRIC
+    "M034" Error UNKNOWN_STRATEGY
+    "M035" Error UNKNOWN_PHASE
+    "M036" Error UNKNOWN_SOURCE
+    "M037" Error UNKNOWN_CALENDAR
+    "M038" Error UNKNOWN_NOTIFIER
+    "M039" Error UNKNOWN_PROVIDER
+    "M040" Error UNKNOWN_FEATURE
+    // Other files, inputs, policies
+    "M041" Error FILE
+    "M042" Error IMPORT_CYCLE
+    "M043" Error DEFINED_TWICE
+    "M044" Error NOT_A_LIBRARY
+    "M045" Error INPUT_MISSING
+    "M046" Error INPUT_VALUE
+    "M047" Error UNKNOWN_INPUT
+    "M048" Error CALENDAR_FILE
+    "M049" Error POLICY
+    // Expressions and gates
+    "M050" Error EXPRESSION
+    "M051" Error EXPRESSION_TYPE
+    "M052" Error TEMPLATE
+    "M053" Error BASELINE_WITHOUT_ARM
+    "M054" Error NO_THRESHOLD
+    "M055" Error SAMPLES
+    "M056" Error APPROVAL
+    "M057" Error RELEASE
+    "M058" Error NO_STAGES
+    "M059" Error TWICE_IN_LIST
+    // The whole
+    "M060" Error NEEDS_CYCLE
+    "M061" Error EXTENDS_CYCLE
+    "M062" Error REGION_ORDER
+    "M063" Error STAGE_ORDER
+    "M064" Error ENDS_BELOW_FULL
+    "M065" Error CAPABILITY
+    "M066" Error GATE_MISPLACED
+    // Doubts
+    "M080" Warning NOT_YET
+    "M081" Warning UNWATCHED
+    "M082" Warning FOR_BELOW_EVERY
+    "M083" Warning ADVANCE_ON_NO_DATA
+    "M084" Warning SHORT_BAKE
+    "M085" Warning REGION_UNUSED
+    "M086" Warning GLOBAL_TRAFFIC
+    "M087" Warning UNUSED
     // The flood
     "M099" Error MORE
 }

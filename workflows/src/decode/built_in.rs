@@ -1,0 +1,33 @@
+//! Presets and usual metrics, written in the language itself.
+
+use crate::document::node::Document;
+use crate::document::{self};
+
+/// The directory that built-in files seem to be in.
+pub const DIRECTORY: &str = "presets/";
+
+/// Every built-in file by name.
+pub const FILES: [(&str, &str); 8] = [
+    ("presets/risk-low.yaml", include_str!("../../presets/risk-low.yaml")),
+    (
+        "presets/risk-medium.yaml",
+        include_str!("../../presets/risk-medium.yaml"),
+    ),
+    ("presets/risk-high.yaml", include_str!("../../presets/risk-high.yaml")),
+    (
+        "presets/risk-critical.yaml",
+        include_str!("../../presets/risk-critical.yaml"),
+    ),
+    ("presets/hotfix.yaml", include_str!("../../presets/hotfix.yaml")),
+    ("presets/blue-green.yaml", include_str!("../../presets/blue-green.yaml")),
+    ("presets/rolling.yaml", include_str!("../../presets/rolling.yaml")),
+    ("presets/metrics.yaml", include_str!("../../presets/metrics.yaml")),
+];
+
+/// The built-in Libraries. They are held sound by a test.
+pub fn libraries() -> Vec<Document> {
+    FILES
+        .iter()
+        .flat_map(|(name, text)| document::parse(name, text.as_bytes()).0)
+        .collect()
+}

@@ -1,0 +1,116 @@
+//! Where gates are named: `before`, `watch` and `after` of stages, strategies and phases.
+
+use crate::decode::context::Context;
+use crate::decode::fields::Fields;
+use crate::decode::strategy::GateNames;
+use crate::decode::value;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::document::source::Place;
+use crate::workflow::GateKind;
+
+/// One of the three places in which a gate is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Must pass before traffic moves.
+    Before,
+    /// Read from a stage's first order on.
+    Watch,
+    /// Must pass once the bake is over.
+    After,
+}
+
+impl Use {
+    fn key(self) -> &'static str {
+        match self {
+            Use::Before => "before",
+            Use::Watch => "watch",
+            Use::After => "after",
+        }
+    }
+}
+
+/// Gates by use, each once, in the order in which they were named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    pub before: Vec<String>,
+    pub watch: Vec<String>,
+    pub after: Vec<String>,
+}
+
+impl Uses {
+    /// Reads the keys `before`, `watch` and `after`. *Assumptions*: the mapping's table has all three.
+    pub fn read(fields: &Fields<'_>, gates: &GateNames<'_>, cx: &mut Context<'_>) -> Uses {
+        Uses {
+            before: names(fields, Use::Before, gates, cx),
+            watch: names(fields, Use::Watch, gates, cx),
+            after: names(fields, Use::After, gates, cx),
+        }
+    }
+
+    /// Adds what another names and this does not.
+    pub fn add(&mut self, other: &Uses) {
+        for (own, others) in [
+            (&mut self.before, &other.before),
+            (&mut self.watch, &other.watch),
+            (&mut self.after, &other.after),
+        ] {
+            for name in others {
+                if !own.contains(name) {
+                    own.push(name.clone());
+                }
+            }
+        }
+    }
+
+    /// All names, whatever their use.
+    pub fn all(&self) -> impl Iterator<Item = &String> {
+        self.before.iter().chain(&self.watch).chain(&self.after)
+    }
+}
+
+fn names(fields: &Fields<'_>, using: Use, gates: &GateNames<'_>, cx: &mut Context<'_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for item in fields.list(using.key(), cx) {
+        let Some(name) = value::text(item, cx) else { continue };
+        if names.contains(&name) {
+            cx.error(
+                Code::TWICE_IN_LIST,
+                &item.place,
+                format!("the gate `{name}` stands in the list twice"),
+            );
+        } else if fits(&name, &item.place, using, gates, cx) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Whether the gate exists and can be used there. One that exists but could not be read has been reported already.
+fn fits(name: &str, place: &Place, using: Use, gates: &GateNames<'_>, cx: &mut Context<'_>) -> bool {
+    let Some(gate) = gates.read.get(name) else {
+        if !gates.written.contains_key(name) {
+            cx.unknown(
+                Code::UNKNOWN_GATE,
+                place,
+                "gate",
+                name,
+                gates.written.keys().map(String::as_str),
+            );
+        }
+        return false;
+    };
+    let misplaced = match (&gate.gate.kind, using) {
+        (GateKind::Approval(_), Use::Watch) => Some("people are asked once, they cannot be watched"),
+        (GateKind::Window(_), Use::Watch) => {
+            Some("a window that closes never interrupts a stage, it only guards the next rise")
+        }
+        (GateKind::Approval(_) | GateKind::Window(_), Use::Before | Use::After)
+        | (GateKind::Metric(_) | GateKind::Http(_) | GateKind::Command(_) | GateKind::NotYet { .. }, _) => None,
+    };
+    if let Some(reason) = misplaced {
+        let message = format!("the gate `{name}` cannot be used in `watch`: {reason}");
+        cx.report(Diagnostic::new(Code::GATE_MISPLACED, place.clone(), message).hint("name it in `before` instead"));
+        return false;
+    }
+    true
+}

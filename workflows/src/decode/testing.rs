@@ -1,0 +1,87 @@
+//! A vocabulary and files for tests: what the language is read against when no cloud is at hand.
+
+use std::collections::BTreeMap;
+
+use crate::decode::{Given, Reading, Surroundings, read};
+use crate::vocabulary::{Availability, Capabilities, Kind, ProviderKind, SettingKey, Vocabulary};
+
+/// Kinds as the first builds know them.
+pub fn vocabulary() -> Vocabulary {
+    let key = |name, required| SettingKey {
+        name,
+        required,
+        summary: "a setting",
+    };
+    let provider = |name, availability, settings: &'static [SettingKey], share_step, mirroring| ProviderKind {
+        name,
+        availability,
+        settings,
+        capabilities: Capabilities {
+            share_step,
+            mirroring,
+            audiences: false,
+        },
+    };
+    let kind = |availability| move |name| Kind { name, availability };
+    let settings = [
+        key("context", true),
+        key("namespace", false),
+        key("workload", true),
+        key("traffic", false),
+        key("promotion", false),
+    ];
+    let available = ["metric", "approval", "window", "http", "command"].map(kind(Availability::Available));
+    let later = ["compare", "trend", "budget", "health", "signal", "completed", "lock"].map(kind(Availability::NotYet));
+    Vocabulary {
+        providers: vec![
+            provider("sandbox", Availability::Available, &[], 1, true),
+            provider(
+                "kubernetes",
+                Availability::NotYet,
+                Box::leak(Box::new(settings)),
+                100,
+                true,
+            ),
+            provider("ecs", Availability::NotYet, &[], 100, false),
+        ],
+        gates: available.into_iter().chain(later).collect(),
+        sources: vec![
+            kind(Availability::Available)("prometheus"),
+            kind(Availability::NotYet)("datadog"),
+        ],
+        notifiers: vec![kind(Availability::NotYet)("slack")],
+    }
+}
+
+/// Reads a text among other files, with the values of inputs.
+pub fn read_among(text: &[u8], files: &[(&str, &str)], inputs: &[(&str, &str)], all_inputs: bool) -> Reading {
+    let vocabulary = vocabulary();
+    let load = |path: &str| {
+        let file = files.iter().find(|(name, _)| *name == path);
+        file.map(|(_, text)| text.as_bytes().to_vec())
+            .ok_or_else(|| "no such file".to_owned())
+    };
+    let inputs: BTreeMap<String, String> = inputs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let inputs = if all_inputs {
+        Given::All(&inputs)
+    } else {
+        Given::Some(&inputs)
+    };
+    read(
+        "a.yaml",
+        text,
+        &Surroundings {
+            vocabulary: &vocabulary,
+            load: &load,
+            inputs,
+        },
+    )
+}
+
+/// Reads a text alone, inputs left open.
+pub fn read_alone(text: &str) -> Reading {
+    read_among(text.as_bytes(), &[], &[], false)
+}
