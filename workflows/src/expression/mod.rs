@@ -56,6 +56,7 @@ mod apply;
 mod calls;
 mod check;
 pub mod evaluation;
+mod folding;
 mod function;
 mod macros;
 mod meeting;

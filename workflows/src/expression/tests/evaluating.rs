@@ -312,6 +312,26 @@ fn the_budget_ends_what_grows_without_bound() {
 }
 
 #[test]
+fn what_is_too_expensive_is_not_passed_over_for_what_is_cheap() {
+    let values = values().with("arm", Value::record([("version", "x".repeat(1000))]));
+    for source in [
+        "arm.version.matches('y') || true",
+        "[1].exists(i, arm.version.matches('y')) || true",
+        "arm.version.matches('y') && false",
+    ] {
+        let checked = Expression::parse(source).unwrap().check(&scope()).unwrap();
+        assert!(
+            matches!(
+                checked.evaluate_within(&values, 100).unwrap_err().fault,
+                Fault::BudgetExceeded { budget: 100 }
+            ),
+            "{source}"
+        );
+        assert!(checked.evaluate(&values).is_ok());
+    }
+}
+
+#[test]
 fn stored_expressions_are_their_source() {
     let expression = Expression::parse("a  >  1 // why").unwrap();
     let stored = serde_json::to_string(&expression).unwrap();
