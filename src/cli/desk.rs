@@ -146,6 +146,11 @@ impl Desk {
         &self.state
     }
 
+    /// The store's file.
+    pub fn state_file(&self) -> PathBuf {
+        self.state.join("state.db")
+    }
+
     /// Where the sandbox lives.
     pub fn sandbox_dir(&self) -> PathBuf {
         self.state.join("sandbox")

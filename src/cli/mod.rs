@@ -50,6 +50,8 @@ macro_rules! verbs {
 verbs! {
     // Before a run.
     init Init
+    validate Validate
+    plan Plan
     // About the language.
     explain Explain
     completions Completions

@@ -34,6 +34,11 @@ impl Paper {
         io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
     }
 
+    /// Whether the whole screen can be taken: somebody looks at stdout and types.
+    pub fn can_fill_screen(self) -> bool {
+        io::stdout().is_terminal() && io::stdin().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+    }
+
     /// Data, as it is.
     pub fn data(self, text: &str) {
         emit(&mut io::stdout().lock(), text);
