@@ -99,12 +99,19 @@ struct Course<'a> {
     waits: Vec<usize>,
     places: Vec<Places>,
     agenda: BinaryHeap<Reverse<(Offset, What, NodeId)>>,
-    zones: HashMap<(GateId, Option<RegionId>), Result<TimeZone, window::Error>>,
+    judged: HashMap<(GateId, Option<RegionId>), Judged>,
     ready: Vec<Offset>,
     acts: Vec<Option<Offset>>,
     passed: usize,
     now: Offset,
     result: Schedule,
+}
+
+/// A window for one region: its zone, and the last stretch in which it was found open, because the stages of a region ask
+/// again and again and calendars can be long.
+struct Judged {
+    zone: Result<TimeZone, window::Error>,
+    open: Option<(Timestamp, Timestamp)>,
 }
 
 /// How many regions a phase may still work on, and which ask for that; whenever one is free, nobody asks.
@@ -131,7 +138,7 @@ impl<'a> Course<'a> {
                     asking: BTreeSet::new(),
                 })
                 .collect(),
-            zones: HashMap::new(),
+            judged: HashMap::new(),
             ready: vec![0; plan.len()],
             acts: vec![None; plan.len()],
             passed: 0,
@@ -314,12 +321,25 @@ impl<'a> Course<'a> {
 
     fn opening(&mut self, gate: GateId, window: &Window, region: Option<RegionId>, at: Timestamp) -> Opening {
         let plan = self.plan;
-        let zone = self.zones.entry((gate, region)).or_insert_with(|| {
+        let judged = self.judged.entry((gate, region)).or_insert_with(|| {
             let zone = region.and_then(|region| plan.region(region).1.timezone.as_deref());
-            window::judged_zone(window, zone)
+            Judged {
+                zone: window::judged_zone(window, zone),
+                open: None,
+            }
         });
-        match zone {
-            Ok(zone) => window::opening(window, &plan.workflow().calendars, zone, at),
+        if let Some((_, until)) = judged.open.filter(|(from, until)| *from <= at && at < *until) {
+            return Opening::Open { until: Some(until) };
+        }
+        match &judged.zone {
+            Ok(zone) => {
+                let opening = window::opening(window, &plan.workflow().calendars, zone, at);
+                if let Opening::Open { until } = opening {
+                    let known = until.or_else(|| at.checked_add(HORIZON).ok());
+                    judged.open = Some((at, known.unwrap_or(Timestamp::MAX)));
+                }
+                opening
+            }
             Err(error) => Opening::Closed {
                 why: error.to_string(),
                 opens: None,
@@ -340,157 +360,4 @@ impl<'a> Course<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Schedule, Windows};
-    use crate::plan::Plan;
-    use crate::plan::compile::compile;
-    use crate::plan::story::{Story, payments};
-    use crate::workflow::{Day, GateKind};
-
-    fn schedule(plan: &Plan, start: &str) -> Schedule {
-        Schedule::new(plan, start.parse().unwrap(), Windows::Respected)
-    }
-
-    fn acts(plan: &Plan, schedule: &Schedule, key: &str) -> String {
-        schedule.moments[plan.find(key).unwrap().0 as usize]
-            .unwrap()
-            .acts
-            .to_string()
-    }
-
-    fn delays(plan: &Plan, schedule: &Schedule) -> Vec<String> {
-        let delays = schedule.delays.iter().map(|delay| {
-            let until = delay.until.map_or("never".to_owned(), |until| until.to_string());
-            format!(
-                "{} {} {}..{until}: {}",
-                plan.node(delay.node).key,
-                plan.gate(delay.gate).0,
-                delay.from,
-                delay.why
-            )
-        });
-        delays.collect()
-    }
-
-    #[test]
-    fn the_story_waits_for_office_hours_in_each_regions_own_zone() {
-        let plan = compile(payments());
-        let schedule = schedule(&plan, "2026-03-02T10:00:00Z");
-        assert_eq!(
-            delays(&plan, &schedule),
-            [
-                "open:medium/eu-west-1 office-hours 2026-03-02T17:10:00Z..2026-03-03T09:00:00Z: \
-                 outside mon–thu 09:00–16:00, it is Mon 17:10 in Europe/Dublin",
-                "open:medium/ap-southeast-1 office-hours 2026-03-02T17:10:00Z..2026-03-03T01:00:00Z: \
-                 outside mon–thu 09:00–16:00, it is Tue 01:10 in Asia/Singapore",
-            ]
-        );
-        assert_eq!(
-            acts(&plan, &schedule, "stage:medium/ap-southeast-1/1%"),
-            "2026-03-03T01:00:00Z"
-        );
-        assert_eq!(
-            acts(&plan, &schedule, "stage:medium/eu-west-1/100%"),
-            "2026-03-03T10:10:00Z"
-        );
-        assert_eq!(acts(&plan, &schedule, "phase:primary"), "2026-03-03T14:10:00Z");
-        assert_eq!(schedule.finish.unwrap().to_string(), "2026-03-04T15:20:00Z");
-    }
-
-    #[test]
-    fn a_window_that_closes_between_two_stages_holds_the_next_one_overnight() {
-        let workflow = Story::new()
-            .region("eu", None, Some("Europe/Dublin"))
-            .phase("all", &["eu"], &["10% 8h", "100%"])
-            .window("hours", "all")
-            .build();
-        let plan = compile(workflow);
-        let schedule = schedule(&plan, "2026-03-02T09:00:00Z");
-        assert_eq!(acts(&plan, &schedule, "stage:all/eu/10%"), "2026-03-02T09:00:00Z");
-        assert_eq!(acts(&plan, &schedule, "stage:all/eu/100%"), "2026-03-03T09:00:00Z");
-    }
-
-    #[test]
-    fn no_more_regions_at_once_than_the_phase_allows_in_the_order_of_the_file() {
-        for (at_once, finish) in [(1, "04:00"), (2, "02:00"), (3, "02:00"), (4, "01:00")] {
-            let workflow = Story::new()
-                .phase("all", &["a", "b", "c", "d"], &["100% 45m"])
-                .edit(|phase| {
-                    phase.max_parallel = at_once;
-                    phase.bake = "15m".parse().unwrap();
-                })
-                .build();
-            let plan = compile(workflow);
-            let schedule = schedule(&plan, "2026-03-02T00:00:00Z");
-            assert_eq!(schedule.finish.unwrap().to_string(), format!("2026-03-02T{finish}:00Z"));
-            assert!(acts(&plan, &schedule, "open:all/a") <= acts(&plan, &schedule, "open:all/b"));
-        }
-    }
-
-    #[test]
-    fn a_region_that_waits_for_its_window_leaves_its_place_to_the_next() {
-        let workflow = Story::new()
-            .region("eu", None, Some("Europe/Dublin"))
-            .region("sg", None, Some("Asia/Singapore"))
-            .region("us", None, Some("America/New_York"))
-            .phase("all", &["eu", "us", "sg"], &["100% 9h"])
-            .window("hours", "all")
-            .build();
-        let plan = compile(workflow);
-        // Monday evening in Dublin: Singapore opens first, and Dublin misses an hour of its own window for it.
-        let schedule = schedule(&plan, "2026-03-02T22:00:00Z");
-        assert_eq!(acts(&plan, &schedule, "stage:all/sg/100%"), "2026-03-03T01:00:00Z");
-        assert_eq!(acts(&plan, &schedule, "stage:all/eu/100%"), "2026-03-03T10:00:00Z");
-        assert_eq!(acts(&plan, &schedule, "stage:all/us/100%"), "2026-03-03T19:00:00Z");
-        assert_eq!(schedule.finish.unwrap().to_string(), "2026-03-04T04:00:00Z");
-    }
-
-    #[test]
-    fn a_window_that_never_opens_is_named_and_gives_no_finish() {
-        let workflow = Story::new()
-            .phase("one", &["a"], &["100%"])
-            .region("b", None, Some("Europe/Dublin"))
-            .phase("two", &["b"], &["100%"])
-            .window("mondays", "two")
-            .window("tuesdays", "two");
-        let mut workflow = workflow.build();
-        for (name, day) in [("mondays", Day::Mon), ("tuesdays", Day::Tue)] {
-            if let GateKind::Window(window) = &mut workflow.gates.get_mut(name).unwrap().kind {
-                window.days = vec![day];
-            }
-        }
-        let plan = compile(workflow.clone());
-        let never = schedule(&plan, "2026-03-02T12:00:00Z");
-        assert_eq!(never.finish, None);
-        assert_eq!(
-            delays(&plan, &never),
-            [
-                "open:two/b tuesdays 2026-03-02T12:00:00Z..never: outside tue 09:00–16:00, it is Mon 12:00 in Europe/Dublin, \
-                 and its windows are never open together"
-            ]
-        );
-        assert_eq!(never.moments[plan.find("stage:two/b/100%").unwrap().0 as usize], None);
-        assert!(never.moments[plan.find("close:one/a").unwrap().0 as usize].is_some());
-
-        workflow.regions["b"].timezone = None;
-        let plan = compile(workflow);
-        let [delay] = &*delays(&plan, &schedule(&plan, "2026-03-02T12:00:00Z")) else {
-            panic!("one delay")
-        };
-        assert!(
-            delay.ends_with("..never: the window is judged in the region's zone, but the region has no `timezone`")
-        );
-    }
-
-    #[test]
-    fn a_region_in_two_phases_at_once_waits_for_its_first_close() {
-        let workflow = Story::new()
-            .phase("first", &["eu"], &["10% 1h"])
-            .at_once("second", &["eu"], &["100% 1h"])
-            .build();
-        let plan = compile(workflow);
-        let schedule = schedule(&plan, "2026-03-02T00:00:00Z");
-        assert_eq!(acts(&plan, &schedule, "phase:second"), "2026-03-02T00:00:00Z");
-        assert_eq!(acts(&plan, &schedule, "stage:second/eu/100%"), "2026-03-02T01:00:00Z");
-    }
-}
+mod tests;
