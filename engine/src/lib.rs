@@ -3,3 +3,4 @@
 pub mod ports;
 pub mod run;
 pub mod scheduler;
+pub mod store;

@@ -13,7 +13,12 @@ use crate::run::state::{RunId, State};
 
 /// *Guarantees asked*: what was acknowledged survives power loss; `append` is all or nothing and only for the holder of the
 /// live lease at the expected position; entries are never changed or removed; a signal is answered in the same step that
-/// takes it. Calls of many runs may share one transaction and one flush.
+/// takes it. Calls of many runs may share one transaction and one flush; the refusal of one never touches the others.
+///
+/// *Assumptions*: a caller that drops a future takes nothing back: what it asked for may still be done.
+///
+/// *Errors*, of every call: [`Error::Unavailable`] leaves open whether the request was carried out (a flush that failed may
+/// have reached the disk). Load the run before going on; positions and epochs make a blind repeat harmless.
 #[async_trait::async_trait]
 pub trait Store: Send + Sync {
     // --- runs and journals ---
@@ -71,6 +76,8 @@ pub trait Store: Send + Sync {
     ) -> Result<Taken, Error>;
 
     /// Takes the run's lease for `length`, with an epoch above every earlier one. None while another owner's lease lives.
+    ///
+    /// *Errors*: [`Error::Refused`] for a run in quarantine.
     async fn acquire(&self, run: &RunId, owner: &str, now: Timestamp, length: Duration)
     -> Result<Option<Lease>, Error>;
 
@@ -82,15 +89,19 @@ pub trait Store: Send + Sync {
     /// Gives a lease back; `wake` is when the run is due next (none = only by a signal).
     async fn release(&self, lease: Lease, wake: Option<Timestamp>) -> Result<(), Error>;
 
-    /// Sets a run aside with its reason after it made the engine fail repeatedly; it is not due until it is taken back.
+    /// Sets a run aside with its reason after it made the engine fail repeatedly: its lease ends, and it is not due until it
+    /// is taken back.
     async fn quarantine(&self, run: &RunId, reason: &str) -> Result<(), Error>;
 
+    /// Lets a run out of quarantine; it is due at once.
     async fn take_back(&self, run: &RunId) -> Result<(), Error>;
 
     // --- claims on targets ---
 
     /// Takes all targets or none, for the run of this lease. The number is above every earlier claim on any of them and
-    /// above `floor` (what the targets themselves show).
+    /// above `floor` (what the targets themselves show). A run that is told *busy* is due once a target that stood in its way
+    /// is given back; while somebody drives it, as soon as it is parked. With `only_if_newest` a run is refused once another
+    /// one has taken a target after it, or, when it never held them, once a run created later has.
     async fn claim(
         &self,
         lease: &Lease,
@@ -125,6 +136,9 @@ pub trait Store: Send + Sync {
     /// the same instant never fires twice. `Fired::Nothing` when none is queued. `Fired::Already` when the instant has fired
     /// before, with the submission it took then, so that a start that a crash cut short can be finished under its key.
     async fn fire(&self, workflow: &str, schedule: &str, instant: Timestamp) -> Result<Fired, Error>;
+
+    /// Remembers an instant that was passed over on purpose: neither it nor an earlier one fires any more.
+    async fn skip(&self, workflow: &str, schedule: &str, instant: Timestamp) -> Result<(), Error>;
 
     /// The last instant that was fired or skipped for a schedule.
     async fn last_fired(&self, workflow: &str, schedule: &str) -> Result<Option<Timestamp>, Error>;
@@ -161,19 +175,26 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     run: RunId,
-    owner: String,
+    owner: Arc<str>,
     epoch: u64,
     until: Timestamp,
+    key: i64,
 }
 
 impl Lease {
-    pub(crate) fn granted(run: RunId, owner: String, epoch: u64, until: Timestamp) -> Lease {
+    /// `key` is where the store keeps the run, so that an append needs no look-up by name.
+    pub(crate) fn granted(run: RunId, owner: Arc<str>, epoch: u64, until: Timestamp, key: i64) -> Lease {
         Lease {
             run,
             owner,
             epoch,
             until,
+            key,
         }
+    }
+
+    pub(crate) fn key(&self) -> i64 {
+        self.key
     }
 
     pub fn run(&self) -> &RunId {
