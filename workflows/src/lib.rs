@@ -12,3 +12,5 @@ pub mod share;
 pub mod vocabulary;
 pub mod window;
 pub mod workflow;
+
+pub use crate::decode::schema;

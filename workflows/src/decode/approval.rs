@@ -11,6 +11,7 @@ use crate::workflow::{Approval, Policy};
 pub static APPROVAL: Shape = Shape {
     name: "an `approval` gate",
     summary: "People say yes.",
+    one_of: &[],
     keys: &[
         optional(
             "count",

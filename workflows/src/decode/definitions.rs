@@ -54,6 +54,7 @@ pub struct Definitions {
 pub static POLICY: Shape = Shape {
     name: "a policy",
     summary: "A rule that every workflow importing this Library must keep.",
+    one_of: &[],
     keys: &[
         required("name", Form::Name, "the rule's name"),
         optional(
@@ -69,6 +70,7 @@ pub static POLICY: Shape = Shape {
 pub static LIBRARY: Shape = Shape {
     name: "a Library",
     summary: "Definitions that several workflows share.",
+    one_of: &[],
     keys: &[
         optional("description", Form::Text, "what the Library is for"),
         optional(

@@ -31,6 +31,7 @@ pub const KINDS: &[(&str, Kind)] = &[
 pub static METADATA: Shape = Shape {
     name: "`metadata`",
     summary: "What the document is called.",
+    one_of: &[],
     keys: &[
         required(
             "name",
@@ -53,6 +54,7 @@ pub static METADATA: Shape = Shape {
 static ENVELOPE: Shape = Shape {
     name: "a document",
     summary: "A document of Meridian's language.",
+    one_of: &[],
     keys: &[
         required(
             "apiVersion",

@@ -9,7 +9,6 @@ use crate::diagnostic::{Code, Diagnostic, suggestion};
 use crate::document::node::{Map, Node};
 use crate::document::source::Place;
 use crate::duration::Duration;
-use crate::share::Share;
 
 /// A mapping read by its table of keys.
 pub struct Fields<'n> {
@@ -77,10 +76,6 @@ impl<'n> Fields<'n> {
 
     pub fn duration(&self, key: &'static str, cx: &mut Context<'_>) -> Option<Duration> {
         self.get(key).and_then(|node| value::duration(node, cx))
-    }
-
-    pub fn share(&self, key: &'static str, cx: &mut Context<'_>) -> Option<Share> {
-        self.get(key).and_then(|node| value::share(node, cx))
     }
 
     pub fn boolean(&self, key: &'static str, cx: &mut Context<'_>) -> Option<bool> {

@@ -18,6 +18,20 @@ use crate::workflow::{Calendar, Gate, GateKind, Policy};
 pub static GATE: Shape = Shape {
     name: "a gate",
     summary: "A question that a node must pass: one kind key, and how often and how patiently it is asked.",
+    one_of: &[
+        "metric",
+        "approval",
+        "window",
+        "http",
+        "command",
+        "compare",
+        "trend",
+        "budget",
+        "health",
+        "signal",
+        "completed",
+        "lock",
+    ],
     keys: &[
         optional(
             "metric",
@@ -94,22 +108,6 @@ pub static GATE: Shape = Shape {
     ],
 };
 
-/// The kinds that the language itself knows, in the order of the table.
-pub const KINDS: [&str; 12] = [
-    "metric",
-    "approval",
-    "window",
-    "http",
-    "command",
-    "compare",
-    "trend",
-    "budget",
-    "health",
-    "signal",
-    "completed",
-    "lock",
-];
-
 const POLICIES: &[(&str, Policy)] = &[
     ("hold", Policy::Hold),
     ("ask", Policy::Ask),
@@ -172,13 +170,15 @@ pub fn read(name: &str, definition: &Definition, referred: &Referred<'_>, cx: &m
 
 /// The one kind key of a gate.
 fn kind<'n>(name: &str, definition: &Definition, map: &'n Map, cx: &mut Context<'_>) -> Option<(&'n str, &'n Node)> {
-    let is_kind = |key: &str, cx: &Context<'_>| KINDS.contains(&key) || cx.vocabulary.gate(key).is_some();
+    let is_kind = |key: &str, cx: &Context<'_>| GATE.one_of.contains(&key) || cx.vocabulary.gate(key).is_some();
     let found: Vec<(&String, &Entry)> = map.entries.iter().filter(|(key, _)| is_kind(key, cx)).collect();
     match found[..] {
         [(kind, entry)] => Some((kind, &entry.value)),
         [] => {
-            let kinds: Vec<&str> = KINDS
-                .into_iter()
+            let kinds: Vec<&str> = GATE
+                .one_of
+                .iter()
+                .copied()
                 .chain(cx.vocabulary.gates.iter().map(|kind| kind.name))
                 .collect();
             let unknown: Vec<_> = map.entries.iter().filter(|(key, _)| GATE.key(key).is_none()).collect();
@@ -191,7 +191,7 @@ fn kind<'n>(name: &str, definition: &Definition, map: &'n Map, cx: &mut Context<
                 Some((key, entry)) => cx.unknown(Code::UNKNOWN_FEATURE, &entry.key, "kind of gate", key, kinds),
                 None => {
                     let message = format!("the gate `{name}` has no kind");
-                    let hint = format!("one of {}", KINDS.join(", "));
+                    let hint = format!("one of {}", GATE.one_of.join(", "));
                     cx.report(Diagnostic::new(Code::ONE_OF, definition.key.clone(), message).hint(hint));
                 }
             }

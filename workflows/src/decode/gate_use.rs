@@ -61,11 +61,6 @@ impl Uses {
             }
         }
     }
-
-    /// All names, whatever their use.
-    pub fn all(&self) -> impl Iterator<Item = &String> {
-        self.before.iter().chain(&self.watch).chain(&self.after)
-    }
 }
 
 fn names(fields: &Fields<'_>, using: Use, gates: &GateNames<'_>, cx: &mut Context<'_>) -> Vec<String> {

@@ -13,6 +13,7 @@ use crate::workflow::{CommandGate, HttpGate, Text};
 pub static HTTP: Shape = Shape {
     name: "an `http` gate",
     summary: "An HTTP question: the status, then CEL over the JSON body.",
+    one_of: &[],
     keys: &[
         required(
             "url",
@@ -46,6 +47,7 @@ pub static HTTP: Shape = Shape {
 pub static COMMAND: Shape = Shape {
     name: "a `command` gate",
     summary: "A program whose exit code is the answer: 0 passes, anything else fails.",
+    one_of: &[],
     keys: &[
         required(
             "run",

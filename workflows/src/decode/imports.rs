@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 
+use crate::calendar::ics;
 use crate::decode::context::Context;
 use crate::decode::envelope::{self, Kind};
 use crate::decode::value;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::node::{Document, Node};
+use crate::document::source::{Place, Source};
 use crate::document::{self};
 use crate::limits;
 use crate::workflow::Denial;
@@ -95,7 +97,7 @@ fn load(node: &Node, written: &str, file: &str, cx: &mut Context<'_>) -> Option<
     }
 }
 
-/// The closed stretches of an iCalendar file.
+/// The closed stretches of an iCalendar file; its problems are shown in its own lines.
 pub fn calendar_file(node: &Node, cx: &mut Context<'_>) -> Vec<Denial> {
     let Some(written) = value::text(node, cx) else {
         return Vec::new();
@@ -104,16 +106,27 @@ pub fn calendar_file(node: &Node, cx: &mut Context<'_>) -> Vec<Denial> {
     let Some(bytes) = load(node, &written, &file, cx) else {
         return Vec::new();
     };
-    if bytes.len() > limits::FILE_BYTES_MAX {
-        let message = format!(
-            "`{written}` has {} bytes, at most {} are read",
-            bytes.len(),
-            limits::FILE_BYTES_MAX
-        );
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        let message = format!("`{written}` is not UTF-8, as iCalendar files are");
         cx.error(Code::CALENDAR_FILE, &node.place, message);
         return Vec::new();
+    };
+    match ics::parse(text) {
+        Ok(denials) => denials,
+        Err(problems) => {
+            // A file that is too large is not kept for its snippet either.
+            let source = Source::new(&*file, if text.len() > ics::BYTES_MAX { "" } else { text });
+            for problem in problems {
+                let place = Place::new(&source, source.line(problem.line));
+                cx.report(
+                    Diagnostic::new(Code::CALENDAR_FILE, place, problem.fault.to_string())
+                        .and(node.place.clone(), "this calendar reads the file")
+                        .hint("export the calendar again, or write its stretches under `deny`"),
+                );
+            }
+            Vec::new()
+        }
     }
-    Vec::new()
 }
 
 /// A path as written in a file, seen from where that file's own path is seen from.

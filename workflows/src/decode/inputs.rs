@@ -15,6 +15,7 @@ use crate::document::source::Place;
 pub static INPUT: Shape = Shape {
     name: "an input",
     summary: "A value that is handed in when a release starts.",
+    one_of: &[],
     keys: &[
         optional(
             "description",

@@ -16,6 +16,7 @@ use crate::workflow::{Metric, MetricUnit, Source};
 pub static METRIC: Shape = Shape {
     name: "a metric",
     summary: "A named question to a metric source, rendered once per arm.",
+    one_of: &[],
     keys: &[
         optional(
             "source",

@@ -2,6 +2,7 @@
 
 mod approval;
 mod built_in;
+mod catalogue;
 mod coherence;
 mod context;
 mod definitions;
@@ -20,6 +21,7 @@ mod phases;
 mod policy;
 mod regions;
 mod release;
+pub mod schema;
 mod shape;
 mod stage;
 mod strategy;

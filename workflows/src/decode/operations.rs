@@ -13,6 +13,7 @@ use crate::workflow::{Missed, Notification, OnConflict, Rollback, Schedule, Scop
 pub static ROLLBACK: Shape = Shape {
     name: "`rollback`",
     summary: "How a rollback goes about it.",
+    one_of: &[],
     keys: &[
         optional(
             "scope",
@@ -35,6 +36,7 @@ pub static ROLLBACK: Shape = Shape {
 pub static CONCURRENCY: Shape = Shape {
     name: "`concurrency`",
     summary: "What happens to a run that wants a target another run holds.",
+    one_of: &[],
     keys: &[optional(
         "onConflict",
         Form::Choice(&["queue", "reject", "supersede"]),
@@ -45,6 +47,7 @@ pub static CONCURRENCY: Shape = Shape {
 pub static SCHEDULE: Shape = Shape {
     name: "a schedule",
     summary: "A start at fixed times; it takes the newest submitted release.",
+    one_of: &[],
     keys: &[
         required(
             "cron",
@@ -63,6 +66,7 @@ pub static SCHEDULE: Shape = Shape {
 pub static NOTIFICATION: Shape = Shape {
     name: "a notification",
     summary: "Who is told what.",
+    one_of: &[],
     keys: &[
         required("to", Form::Name, "a notifier of this workflow or a Library"),
         optional(

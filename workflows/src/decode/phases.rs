@@ -20,6 +20,7 @@ use crate::workflow::{Phase, Stage};
 pub static PHASE: Shape = Shape {
     name: "a phase",
     summary: "A group of regions that are rolled out together; phases follow one another unless `needs` says otherwise.",
+    one_of: &[],
     keys: &[
         required("name", Form::Name, "the phase's name"),
         required("regions", Form::List(&Form::Name), "the regions of this phase"),

@@ -17,6 +17,7 @@ use crate::workflow::Region;
 pub static REGION: Shape = Shape {
     name: "a region",
     summary: "Where traffic is served: one provider key with its settings, and what every region may have.",
+    one_of: &[],
     keys: &[
         optional(
             "globalTraffic",

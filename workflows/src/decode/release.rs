@@ -11,6 +11,7 @@ use crate::workflow::Release;
 pub static RELEASE: Shape = Shape {
     name: "a release",
     summary: "What is being released: exactly one of image, package, taskDefinition and flag.",
+    one_of: &["image", "package", "taskDefinition", "flag"],
     keys: &[
         optional(
             "image",
@@ -42,8 +43,12 @@ pub fn read(node: &Node, cx: &mut Context<'_>) -> Option<Release> {
 
 fn one_of(node: &Node, cx: &mut Context<'_>) -> Option<Release> {
     let fields = Fields::read(node, &RELEASE, cx)?;
-    let kinds = ["image", "package", "taskDefinition", "flag"];
-    let given: Vec<&str> = kinds.into_iter().filter(|kind| fields.get(kind).is_some()).collect();
+    let kinds = RELEASE.one_of;
+    let given: Vec<&str> = kinds
+        .iter()
+        .copied()
+        .filter(|kind| fields.get(kind).is_some())
+        .collect();
     let [kind] = given[..] else {
         let found = if given.is_empty() {
             "none".to_owned()

@@ -7,6 +7,8 @@ pub struct Shape {
     pub name: &'static str,
     /// One sentence for editors.
     pub summary: &'static str,
+    /// Keys of which exactly one is given; empty when any may be.
+    pub one_of: &'static [&'static str],
     pub keys: &'static [Key],
 }
 

@@ -19,6 +19,7 @@ use crate::workflow::{Exposure, Stage};
 pub static STAGE: Shape = Shape {
     name: "a stage",
     summary: "One step of exposure: exactly one of traffic, shadow and audience.",
+    one_of: &["traffic", "shadow", "audience"],
     keys: &[
         optional(
             "traffic",
@@ -66,6 +67,7 @@ pub static STAGE: Shape = Shape {
 static AUDIENCE: Shape = Shape {
     name: "an audience",
     summary: "Who meets the candidate by name rather than by chance.",
+    one_of: &[],
     keys: &[
         optional("header", Form::Text, "a request header, as in `x-canary: always`"),
         optional("cookie", Form::Text, "a cookie, as in `canary=always`"),
@@ -138,8 +140,10 @@ fn stage(node: &Node, gates: &GateNames<'_>, cx: &mut Context<'_>) -> Option<Pla
 }
 
 fn exposure(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<(Exposure, Place)> {
-    let given: Vec<(&str, &Node)> = ["traffic", "shadow", "audience"]
-        .into_iter()
+    let given: Vec<(&str, &Node)> = STAGE
+        .one_of
+        .iter()
+        .copied()
         .filter_map(|key| Some((key, fields.get(key)?)))
         .collect();
     let [(key, node)] = given[..] else {

@@ -18,6 +18,7 @@ use crate::document::source::Place;
 pub static STRATEGY: Shape = Shape {
     name: "a strategy",
     summary: "A ladder of stages with the gates that all of them share.",
+    one_of: &[],
     keys: &[
         optional("description", Form::Text, "when this strategy is the right one"),
         optional(

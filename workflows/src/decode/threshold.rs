@@ -12,6 +12,7 @@ use crate::workflow::MetricGate;
 pub static METRIC_GATE: Shape = Shape {
     name: "a `metric` gate",
     summary: "Thresholds over a metric; at least one of holdWhen, askWhen and rollbackWhen.",
+    one_of: &[],
     keys: &[
         required("query", Form::Name, "the name of a metric"),
         optional(

@@ -13,6 +13,7 @@ use crate::workflow::{Calendar, Closed, Day, Denial, Window, Zone};
 pub static WINDOW: Shape = Shape {
     name: "a `window` gate",
     summary: "Opening hours in which a share may rise. Without `from` and `to` whole days are open.",
+    one_of: &[],
     keys: &[
         optional("days", Form::OneOrMore(&DAY), "open days (default: every day)"),
         optional("from", Form::Time, "opens at, as in '09:00'"),
@@ -37,6 +38,7 @@ pub static WINDOW: Shape = Shape {
 pub static CALENDAR: Shape = Shape {
     name: "a calendar",
     summary: "When nothing may move. Deny beats allow.",
+    one_of: &[],
     keys: &[
         optional(
             "deny",
@@ -54,6 +56,7 @@ pub static CALENDAR: Shape = Shape {
 static DENIAL: Shape = Shape {
     name: "a closed stretch",
     summary: "Dates (both included) or a weekly stretch, with a reason.",
+    one_of: &[],
     keys: &[
         optional("days", Form::OneOrMore(&DAY), "closed days of every week"),
         optional(

@@ -1,12 +1,11 @@
 //! A Workflow document with everything it refers to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use indexmap::IndexMap;
-
+use crate::decode::catalogue::Catalogue;
 use crate::decode::coherence::{self, Whole};
 use crate::decode::context::Context;
-use crate::decode::definitions::{Definition, Definitions, Origin};
+use crate::decode::definitions::{Definitions, Origin};
 use crate::decode::envelope::Enveloped;
 use crate::decode::fields::Fields;
 use crate::decode::inputs::{self, Given};
@@ -14,15 +13,16 @@ use crate::decode::phases;
 use crate::decode::shape::{Form, Kinds, Shape, optional, required};
 use crate::decode::strategy::{self, GateNames};
 use crate::decode::substitution::{Bindings, Moment};
-use crate::decode::{add_documents, add_library, built_in, imports, kinds, operations, policy, value, window};
+use crate::decode::{add_documents, add_library, built_in, imports, operations, policy, value, window};
 use crate::decode::{gate, metric, regions, release};
 use crate::document::node::{Document, Entry, Map, Node, Value};
 use crate::document::source::Place;
-use crate::workflow::{Calendar, GateKind, Notifier, Source, Workflow};
+use crate::workflow::Workflow;
 
 pub static WORKFLOW: Shape = Shape {
     name: "a Workflow",
     summary: "A release: what goes where, in which order, at which shares, past which gates.",
+    one_of: &[],
     keys: &[
         optional("description", Form::Text, "what is released and how, for people"),
         optional(
@@ -118,7 +118,7 @@ pub fn read(
     let filled = filled(document.spec, &bindings, cx);
     // The keys were checked above; reading them again would only repeat what has been said.
     let spec = Fields::read(&filled, &WORKFLOW, cx)?;
-    let read = Definitive::read(&definitions, false, cx);
+    let read = Catalogue::read(&definitions, false, cx);
     let gate_names = || GateNames {
         read: &read.gates,
         written: &definitions.gates,
@@ -245,123 +245,6 @@ fn filled(spec: &Node, bindings: &Bindings, cx: &mut Context<'_>) -> Node {
     }
 }
 
-/// Definitions that have been read.
-struct Definitive {
-    sources: IndexMap<String, (metric::Asked, Definition)>,
-    metrics: IndexMap<String, metric::Placed>,
-    calendars: BTreeMap<String, Calendar>,
-    notifiers: IndexMap<String, (kinds::Chosen, Definition)>,
-    gates: IndexMap<String, gate::Placed>,
-}
-
-/// The part of the definitions that a workflow uses.
-struct Used {
-    gates: IndexMap<String, crate::workflow::Gate>,
-    metrics: BTreeMap<String, crate::workflow::Metric>,
-    sources: BTreeMap<String, Source>,
-    calendars: BTreeMap<String, Calendar>,
-    notifiers: BTreeMap<String, Notifier>,
-}
-
-impl Definitive {
-    /// Reads all sections. `by_itself`: a Library is checked without a workflow, so everything in it counts as used.
-    fn read(definitions: &Definitions, by_itself: bool, cx: &mut Context<'_>) -> Definitive {
-        let mut sources = IndexMap::new();
-        for (name, definition) in &definitions.sources {
-            sources.extend(metric::source(definition, cx).map(|source| (name.clone(), (source, definition.clone()))));
-        }
-        let source_names: Vec<&str> = definitions.sources.keys().map(String::as_str).collect();
-        let mut metrics = IndexMap::new();
-        for (name, definition) in &definitions.metrics {
-            metrics.extend(metric::read(name, definition, &source_names, cx).map(|metric| (name.clone(), metric)));
-        }
-        let mut calendars = BTreeMap::new();
-        for (name, definition) in &definitions.calendars {
-            calendars.extend(window::calendar(definition, cx).map(|calendar| (name.clone(), calendar)));
-        }
-        let mut notifiers = IndexMap::new();
-        for (name, definition) in &definitions.notifiers {
-            let chosen = kinds::read(&definition.node, Kinds::Notifiers, cx);
-            notifiers.extend(chosen.map(|chosen| (name.clone(), (chosen, definition.clone()))));
-        }
-        let referred = gate::Referred {
-            metrics: &metrics,
-            calendars: &calendars,
-            definitions,
-        };
-        let mut gates = IndexMap::new();
-        for (name, definition) in &definitions.gates {
-            gates.extend(gate::read(name, definition, &referred, cx).map(|gate| (name.clone(), gate)));
-        }
-        let definitive = Definitive {
-            sources,
-            metrics,
-            calendars,
-            notifiers,
-            gates,
-        };
-        if by_itself {
-            let gates: BTreeSet<String> = definitive.gates.keys().cloned().collect();
-            let notifiers: Vec<String> = definitive.notifiers.keys().cloned().collect();
-            definitive.only_used(&gates, &notifiers.iter().map(String::as_str).collect(), cx);
-        }
-        definitive
-    }
-
-    /// What a workflow uses, after a warning for everything in it that this build cannot run yet.
-    fn only_used(&self, gates: &BTreeSet<String>, notifiers: &BTreeSet<&str>, cx: &mut Context<'_>) -> Used {
-        let mut used = Used {
-            gates: IndexMap::new(),
-            metrics: BTreeMap::new(),
-            sources: BTreeMap::new(),
-            calendars: BTreeMap::new(),
-            notifiers: BTreeMap::new(),
-        };
-        for (name, placed) in self.gates.iter().filter(|(name, _)| gates.contains(*name)) {
-            let feature = format!("the gate kind `{}`", placed.gate.kind.name());
-            cx.check_availability(placed.availability, &placed.definition.key, feature);
-            used.gates.insert(name.clone(), placed.gate.clone());
-            match &placed.gate.kind {
-                GateKind::Metric(gate) => self.use_metric(&gate.query, &mut used, cx),
-                GateKind::Window(window) => {
-                    let calendars = window
-                        .calendars
-                        .iter()
-                        .filter_map(|name| Some((name.clone(), self.calendars.get(name)?.clone())));
-                    used.calendars.extend(calendars);
-                }
-                GateKind::Approval(_) | GateKind::Http(_) | GateKind::Command(_) | GateKind::NotYet { .. } => {}
-            }
-        }
-        for (name, (chosen, definition)) in self
-            .notifiers
-            .iter()
-            .filter(|(name, _)| notifiers.contains(name.as_str()))
-        {
-            let feature = format!("the notifier `{}`", chosen.kind);
-            cx.check_availability(chosen.availability, &definition.key, feature);
-            used.notifiers.insert(
-                name.clone(),
-                Notifier {
-                    kind: chosen.kind.clone(),
-                    settings: chosen.settings.clone(),
-                },
-            );
-        }
-        used
-    }
-
-    fn use_metric(&self, name: &str, used: &mut Used, cx: &mut Context<'_>) {
-        let Some(placed) = self.metrics.get(name) else { return };
-        used.metrics.insert(name.to_owned(), placed.metric.clone());
-        if let Some((asked, definition)) = self.sources.get(&placed.metric.source) {
-            let feature = format!("the metric source `{}`", asked.source.kind);
-            cx.check_availability(asked.availability, &definition.key, feature);
-            used.sources.insert(placed.metric.source.clone(), asked.source.clone());
-        }
-    }
-}
-
 fn used_gates(phases: &[phases::Placed]) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for placed in phases {
@@ -459,7 +342,7 @@ pub fn check_libraries(libraries: &[&Enveloped<'_>], cx: &mut Context<'_>) {
     for library in libraries {
         add_library(&mut definitions, library.spec, Origin::Own, &bindings, cx);
     }
-    let read = Definitive::read(&definitions, true, cx);
+    let read = Catalogue::read(&definitions, true, cx);
     strategy::read(
         &definitions.strategies,
         &GateNames {
