@@ -199,12 +199,6 @@ async fn body(response: &mut Response) -> Result<Vec<u8>, Failure> {
             BODY_BYTES_MAX >> 20
         ))
     };
-    if response
-        .content_length()
-        .is_some_and(|length| length > BODY_BYTES_MAX as u64)
-    {
-        return Err(too_long());
-    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
         if body.len() + chunk.len() > BODY_BYTES_MAX {

@@ -1,5 +1,6 @@
 //! The metric source `prometheus` before a double that answers oddly, before the real server, and before the sandbox.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -10,7 +11,9 @@ use jiff::Timestamp;
 use meridian_engine::ports::failure::{Failure, Lasting};
 use meridian_engine::ports::metric::{MetricSource, Number};
 use meridian_engine::ports::secret::{Secret, Secrets};
-use meridian_providers::metric::source;
+use meridian_providers::metric::{Surroundings, source};
+use meridian_providers::sandbox::Sandbox;
+use meridian_providers::sandbox::options::Options;
 use meridian_providers::sandbox::promql::answer::answer_query;
 use meridian_providers::sandbox::promql::store::Store;
 use meridian_workflows::duration::Duration;
@@ -34,9 +37,16 @@ impl Secrets for OneSecret {
     }
 }
 
+fn surroundings(sandbox_dir: &Path) -> Surroundings {
+    Surroundings {
+        secrets: Arc::new(OneSecret),
+        sandbox_dir: sandbox_dir.to_owned(),
+        sandbox_address: None,
+    }
+}
+
 fn made(settings: Value) -> Result<Arc<dyn MetricSource>, Failure> {
-    let secrets: Arc<dyn Secrets> = Arc::new(OneSecret);
-    source("prometheus", &settings, "payments", &secrets)
+    source("prometheus", &settings, "payments", &surroundings(Path::new("nowhere")))
 }
 
 fn asked() -> Timestamp {
@@ -343,15 +353,18 @@ fn settings_that_do_not_fit_are_refused() {
     assert!(why(json!({"address": "http://prometheus", "tokn": {}})).contains("unknown field `tokn`"));
     assert!(why(json!({"address": "http://prometheus", "timeout": "0s"})).contains("`timeout`"));
     assert!(why(json!({"address": "http://prometheus", "timeout": "1h"})).contains("at most 2m"));
-    let secrets: Arc<dyn Secrets> = Arc::new(OneSecret);
-    let refused = |kind: &str| {
-        source(kind, &json!({}), "payments", &secrets)
+    let refused = |kind: &str, settings: Value| {
+        source(kind, &settings, "payments", &surroundings(Path::new("nowhere")))
             .map(|_| ())
             .unwrap_err()
             .what
     };
-    assert_eq!(refused("datadog"), "metric source `datadog` is not available yet");
-    assert_eq!(refused("promtheus"), "there is no metric source `promtheus`");
+    assert_eq!(
+        refused("promtheus", json!({})),
+        "this build has no metric source `promtheus`"
+    );
+    assert!(refused("sandbox", json!({"adress": "http://127.0.0.1:1"})).contains("unknown field `adress`"));
+    assert!(refused("sandbox", json!({"address": "ftp://127.0.0.1"})).contains("scheme `ftp`"));
 }
 
 /// The questions of a gate, before any server that holds the data.
@@ -401,4 +414,43 @@ async fn our_own_answers_are_understood() {
         std::future::ready((StatusCode::from_u16(status).unwrap(), Json(body)))
     };
     gate_questions(&serve(Router::new().route("/api/v1/query", axum::routing::post(query))).await).await;
+}
+
+#[tokio::test]
+async fn the_sandbox_is_found_and_found_again_at_another_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let metrics = source("sandbox", &Value::Null, "payments", &surroundings(directory.path())).unwrap();
+    assert!(transient(metrics.query("1", asked()).await).contains("no sandbox runs in"));
+    let first = Sandbox::start(Options::new(directory.path())).await.unwrap();
+    assert_eq!(
+        metrics.query("2 ^ 3", asked()).await.unwrap(),
+        Number {
+            value: Some(8.0),
+            at: Some(asked())
+        }
+    );
+    assert_eq!(
+        metrics.query("sum(rate(nothing[2m]))", asked()).await.unwrap().value,
+        None
+    );
+    assert!(lasting(metrics.query("rate(nothing)", asked()).await).contains("bad_data"));
+    let former = first.address().url.clone();
+    first.stop().await;
+    assert!(metrics.query("1", asked()).await.is_err());
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let elsewhere = Options {
+        listen: free,
+        ..Options::new(directory.path())
+    };
+    let second = Sandbox::start(elsewhere).await.unwrap();
+    assert_ne!(second.address().url, former);
+    assert_eq!(metrics.query("1", asked()).await.unwrap().value, Some(1.0));
+    // Its address may also be written down.
+    let written = json!({"address": second.address().url});
+    let metrics = source("sandbox", &written, "payments", &surroundings(Path::new("nowhere"))).unwrap();
+    assert_eq!(metrics.query("1", asked()).await.unwrap().value, Some(1.0));
+    second.stop().await;
 }
