@@ -3,4 +3,5 @@
 pub mod ports;
 pub mod run;
 pub mod scheduler;
+pub mod simulation;
 pub mod store;

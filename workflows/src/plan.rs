@@ -246,6 +246,10 @@ impl Plan {
         (name, gate)
     }
 
+    pub fn gate_ids(&self) -> impl Iterator<Item = GateId> + use<> {
+        (0..u32::try_from(self.workflow.gates.len()).unwrap_or(u32::MAX)).map(GateId)
+    }
+
     pub fn find_gate(&self, name: &str) -> Option<GateId> {
         self.workflow
             .gates

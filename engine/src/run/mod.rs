@@ -21,7 +21,7 @@ pub mod state;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
-mod story;
+pub(crate) mod story;
 pub mod verdict;
 pub mod version;
 pub mod wanted;

@@ -1,0 +1,480 @@
+//! Drives a run through virtual time: what is wanted is answered after a while, and time moves to the next thing that happens.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use meridian_workflows::duration::Duration;
+use meridian_workflows::plan::{GateId, NodeId, Plan};
+use meridian_workflows::workflow::{Approval, GateKind};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::cloud::{Applied, Cloud};
+use super::script::{FaultKind, Script};
+use super::telemetry::{self, Values};
+use crate::ports::provider::Fence;
+use crate::run::decide::Input;
+use crate::run::effect::{Ask, Effect, EffectKey, Outcome, Place};
+use crate::run::entry::{Broken, Entry, Hash};
+use crate::run::people::{Waiting, waiting};
+use crate::run::reading::{Answer, Reading};
+use crate::run::signal::{Person, Request, Signal};
+use crate::run::state::{Life, Run, RunId, Standing};
+use crate::run::wanted::wanted;
+
+/// No simulated run is followed for longer than this.
+pub const LENGTH_MAX: Duration = Duration::MAX;
+/// Nor for more entries than this.
+pub const ENTRIES_MAX: usize = 2_000_000;
+
+/// What a simulated run left behind.
+#[derive(Clone, Debug)]
+pub struct Simulated {
+    pub run: Run,
+    pub entries: Vec<Entry>,
+    /// Every order that changed the simulated cloud.
+    pub applied: Vec<Applied>,
+    pub ended_at: Timestamp,
+    pub end: End,
+}
+
+/// Why the simulation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The run is finished, nothing is owed.
+    Finished,
+    /// It waits for a person, and nobody in the script will come.
+    WaitsForPeople,
+    /// [`LENGTH_MAX`] or [`ENTRIES_MAX`].
+    TooLong,
+}
+
+/// Runs a plan in a scripted world. Equal arguments give equal journals.
+///
+/// *Errors*: only a journal that does not fold, which would be a bug.
+pub fn simulate(plan: &Arc<Plan>, script: &Script, seed: u64, start: Timestamp) -> Result<Simulated, Broken> {
+    let mut simulation = Simulation::new(plan.clone(), script, seed, start);
+    simulation.step(Input::Submit {
+        by: Person::unauthenticated(STARTER, Vec::new()),
+    });
+    simulation.step(Input::Own {
+        owner: "simulation".to_owned(),
+        epoch: 1,
+    });
+    let end = simulation.drive(LENGTH_MAX.after(start))?;
+    let ended_at = simulation.now;
+    let applied = simulation.cloud.applied().to_vec();
+    Ok(Simulated {
+        run: simulation.run,
+        entries: simulation.entries,
+        applied,
+        ended_at,
+        end,
+    })
+}
+
+/// Who starts simulated runs; nobody who approves is called so.
+const STARTER: &str = "simulation";
+
+struct Simulation<'a> {
+    plan: Arc<Plan>,
+    script: &'a Script,
+    run: Run,
+    entries: Vec<Entry>,
+    cloud: Cloud,
+    rng: StdRng,
+    now: Timestamp,
+    epoch: u64,
+    /// Effects under way, with the instant of their answers.
+    under_way: BTreeMap<EffectKey, (Timestamp, Effect)>,
+    /// Answers of people that are on their way.
+    coming: BTreeMap<(NodeId, Option<GateId>), Timestamp>,
+    signals: u64,
+    /// What each metric gate reads when all is well, and when it is not.
+    values: BTreeMap<GateId, (Option<Values>, Option<Values>)>,
+}
+
+impl<'a> Simulation<'a> {
+    fn new(plan: Arc<Plan>, script: &'a Script, seed: u64, start: Timestamp) -> Simulation<'a> {
+        let name = format!("{}-simulated", plan.workflow().name);
+        Simulation {
+            run: Run::new(RunId(name), plan.clone()),
+            values: plan.gate_ids().map(|gate| (gate, values(&plan, gate))).collect(),
+            cloud: Cloud::new(plan.region_ids(), seed),
+            plan,
+            script,
+            entries: Vec::new(),
+            rng: StdRng::seed_from_u64(seed),
+            now: start,
+            epoch: 1,
+            under_way: BTreeMap::new(),
+            coming: BTreeMap::new(),
+            signals: 0,
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        // A scripted person whose signal no longer fits is told so and goes away.
+        if let Ok(Some((entry, _))) = self.run.step(input, self.now) {
+            self.entries.push(entry);
+        }
+    }
+
+    fn drive(&mut self, end: Timestamp) -> Result<End, Broken> {
+        let mut crashed_at = 0;
+        loop {
+            if self.run.is_done() {
+                return Ok(End::Finished);
+            }
+            if let Some(every) = self.script.crash_every
+                && self.run.state().seq >= crashed_at + every.max(1)
+            {
+                self.crash()?;
+                crashed_at = self.run.state().seq;
+            }
+            let wake = self.start_what_is_missing();
+            self.call_people();
+            let Some(next) = self.next_instant(wake) else {
+                return Ok(End::WaitsForPeople);
+            };
+            if next > end || self.entries.len() > ENTRIES_MAX {
+                return Ok(End::TooLong);
+            }
+            self.now = self.now.max(next);
+            self.deliver();
+        }
+    }
+
+    /// The engine's memory is gone; what was under way is lost; the journal is folded again.
+    fn crash(&mut self) -> Result<(), Broken> {
+        let mut folded = Run::new(self.run.id().clone(), self.plan.clone());
+        for entry in &self.entries {
+            folded.record(entry)?;
+        }
+        debug_assert_eq!(
+            folded.state().head,
+            self.entries.last().map_or(Hash::NONE, |entry| entry.hash)
+        );
+        self.run = folded;
+        self.under_way.clear();
+        self.epoch += 1;
+        let epoch = self.epoch;
+        self.step(Input::Own {
+            owner: "simulation".to_owned(),
+            epoch,
+        });
+        Ok(())
+    }
+
+    fn start_what_is_missing(&mut self) -> Option<Timestamp> {
+        let owed = wanted(&self.run, self.now);
+        self.under_way
+            .retain(|key, _| owed.effects.iter().any(|effect| effect.key == *key));
+        for effect in owed.effects {
+            let takes = Duration::from_millis(self.rng.random_range(5..200));
+            let at = takes.after(self.now);
+            self.under_way.entry(effect.key).or_insert((at, effect));
+        }
+        owed.wake
+    }
+
+    fn call_people(&mut self) {
+        let Some(after) = self.script.people.approve_after else {
+            return;
+        };
+        let asked = waiting(&self.run);
+        self.coming
+            .retain(|key, _| asked.iter().any(|waiting| (waiting.node, waiting.gate) == *key));
+        for waiting in asked {
+            self.coming
+                .entry((waiting.node, waiting.gate))
+                .or_insert(after.after(self.now));
+        }
+    }
+
+    fn next_instant(&self, wake: Option<Timestamp>) -> Option<Timestamp> {
+        let answers = self.under_way.values().map(|(at, _)| *at);
+        answers.chain(self.coming.values().copied()).chain(wake).min()
+    }
+
+    /// Everything that arrives now: answers in order of their instants, then people, then time itself.
+    fn deliver(&mut self) {
+        let due = self.under_way.iter().filter(|(_, (at, _))| *at <= self.now);
+        let first = due.min_by_key(|(key, (at, _))| (*at, **key)).map(|(key, _)| *key);
+        if let Some((_, effect)) = first.and_then(|key| self.under_way.remove(&key)) {
+            let outcome = self.outcome(&effect);
+            self.step(Input::Outcome {
+                key: effect.key,
+                outcome,
+            });
+            return;
+        }
+        let person = self.coming.iter().find(|(_, at)| **at <= self.now).map(|(key, _)| *key);
+        if let Some(key) = person {
+            self.coming.remove(&key);
+            let asked = waiting(&self.run)
+                .into_iter()
+                .find(|waiting| (waiting.node, waiting.gate) == key);
+            if let Some(waiting) = asked {
+                self.answer(waiting);
+            }
+            return;
+        }
+        self.step(Input::Tick);
+    }
+
+    /// The people whom a gate asks for say yes, or the first of them says no.
+    fn answer(&mut self, waiting: Waiting) {
+        let node = Some(self.plan.node(waiting.node).key.clone());
+        let gate = waiting.gate.map(|gate| self.plan.gate(gate).0.to_owned());
+        let rejects = gate
+            .as_ref()
+            .is_some_and(|gate| self.script.people.reject.contains(gate));
+        let approvers = match waiting.gate.map(|gate| &self.plan.gate(gate).1.kind) {
+            Some(GateKind::Approval(approval)) if waiting.is_approval => approvers(approval),
+            _ => vec![Person::unauthenticated("on-call", Vec::new())],
+        };
+        for by in approvers {
+            self.signals += 1;
+            let (gate, node, comment) = (gate.clone(), node.clone(), None);
+            let ask = if rejects {
+                Request::Reject { gate, node, comment }
+            } else {
+                Request::Approve { gate, node, comment }
+            };
+            self.step(Input::Signal(Signal {
+                id: format!("simulated-{}", self.signals),
+                by,
+                ask,
+            }));
+            if rejects {
+                return;
+            }
+        }
+    }
+
+    fn outcome(&mut self, effect: &Effect) -> Outcome {
+        match &effect.ask {
+            Ask::Claim { .. } => Outcome::Claimed {
+                claim: self.run.state().claim.last.unwrap_or(0) + 1,
+            },
+            Ask::Release => Outcome::Released,
+            Ask::Observe { region } => {
+                let (_, definition) = self.plan.region(*region);
+                let release = definition.release.as_ref().unwrap_or(&self.plan.workflow().release);
+                Outcome::Observed(self.cloud.observe(*region, release.version()))
+            }
+            Ask::Ensure { region, desired } => {
+                let order = self.run.region(*region).order.as_ref();
+                let claim = self.run.state().claim.number.unwrap_or(0);
+                let seq = order.map_or(0, |order| order.intent);
+                let fence = Fence {
+                    claim,
+                    epoch: self.epoch,
+                    seq,
+                };
+                let node = order.and_then(|order| order.node);
+                let stuck = node
+                    .filter(|node| self.is_stuck(*node))
+                    .map(|_| "simulated: the order never converges");
+                Outcome::Progress(self.cloud.ensure(*region, desired, fence, self.now, stuck))
+            }
+            Ask::Read { node, gate, .. } => {
+                let place = match effect.key {
+                    EffectKey::Read { place, .. } => place,
+                    _ => Place::Watch,
+                };
+                Outcome::Read(Reading {
+                    at: self.now,
+                    answer: self.answer_of(*node, *gate, place),
+                })
+            }
+        }
+    }
+
+    fn is_stuck(&self, node: NodeId) -> bool {
+        self.script.faults.iter().any(|fault| {
+            fault.node == node
+                && match fault.kind {
+                    FaultKind::Stuck => true,
+                    FaultKind::Breach => !self.can_breach(node),
+                }
+        })
+    }
+
+    fn can_breach(&self, node: NodeId) -> bool {
+        let of = self.plan.node(node);
+        of.watch
+            .iter()
+            .chain(&of.after)
+            .any(|gate| match &self.plan.gate(*gate).1.kind {
+                GateKind::Metric(_) => self.values.get(gate).is_some_and(|(_, breaching)| breaching.is_some()),
+                GateKind::Http(_) | GateKind::Command(_) => true,
+                GateKind::Approval(_) | GateKind::Window(_) | GateKind::NotYet { .. } => false,
+            })
+    }
+
+    fn answer_of(&self, node: NodeId, gate: GateId, place: Place) -> Answer {
+        let breaches = self
+            .script
+            .faults
+            .iter()
+            .any(|fault| fault.node == node && fault.kind == FaultKind::Breach);
+        // The share must be reached first: a fault of a stage shows once its traffic is there.
+        let breaches =
+            breaches && place != Place::Before && place != Place::Epilogue && self.run.node(node).life != Life::Moving;
+        let definition = self.plan.gate(gate).1;
+        match (&definition.kind, breaches) {
+            (GateKind::Metric(_), _) => {
+                let (healthy, breaching) = self.values.get(&gate).copied().unwrap_or_default();
+                match if breaches { breaching.or(healthy) } else { healthy } {
+                    Some(values) => telemetry::answer(definition, values, self.now),
+                    None => Answer::Error {
+                        why: "simulated: no value was found that the thresholds let pass".to_owned(),
+                    },
+                }
+            }
+            (_, true) => Answer::Check {
+                passed: false,
+                detail: "simulated: fails".to_owned(),
+            },
+            (_, false) => Answer::Check {
+                passed: true,
+                detail: "simulated: passes".to_owned(),
+            },
+        }
+    }
+}
+
+fn values(plan: &Plan, gate: GateId) -> (Option<Values>, Option<Values>) {
+    (telemetry::healthy(plan, gate), telemetry::breaching(plan, gate))
+}
+
+/// Enough different people, in the roles that the gate asks for.
+fn approvers(approval: &Approval) -> Vec<Person> {
+    let mut roles: Vec<&String> = approval.require.iter().collect();
+    while roles.len() < approval.count as usize {
+        match approval.from.get(roles.len() % approval.from.len().max(1)) {
+            Some(role) => roles.push(role),
+            None => break,
+        }
+    }
+    let named = roles
+        .iter()
+        .enumerate()
+        .map(|(index, role)| Person::unauthenticated(format!("{role}-{}", index + 1), vec![(*role).clone()]));
+    let mut people: Vec<Person> = named.collect();
+    while people.len() < approval.count as usize {
+        people.push(Person::unauthenticated(
+            format!("approver-{}", people.len() + 1),
+            Vec::new(),
+        ));
+    }
+    people
+}
+
+impl Simulated {
+    /// How long it took from the start to the end.
+    pub fn length(&self) -> Duration {
+        let start = self.entries.first().map_or(self.ended_at, |entry| entry.at);
+        Duration::between(start, self.ended_at)
+    }
+
+    pub fn standing(&self) -> &Standing {
+        &self.run.state().standing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use meridian_workflows::duration::Duration;
+    use meridian_workflows::plan::Plan;
+    use meridian_workflows::plan::compile::compile;
+
+    use super::{End, Simulated, simulate};
+    use crate::run::event::Ending;
+    use crate::run::state::Standing;
+    use crate::run::story::{watched, workflow};
+    use crate::simulation::script::{Fault, FaultKind, Script, find_stage};
+
+    fn plan() -> Arc<Plan> {
+        let mut workflow = watched(workflow(
+            &[("small", &["west"]), ("large", &["east", "north"])],
+            &["10%", "100%"],
+        ));
+        workflow
+            .phases
+            .iter_mut()
+            .for_each(|phase| phase.bake = Duration::from_secs(10 * 3600));
+        Arc::new(compile(workflow))
+    }
+
+    fn simulated(script: &Script) -> Simulated {
+        simulate(&plan(), script, 7, "2026-03-02T10:00:00Z".parse().unwrap()).unwrap()
+    }
+
+    fn ending(simulated: &Simulated) -> Option<Ending> {
+        match simulated.standing() {
+            Standing::Finished { ending, .. } => Some(*ending),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_healthy_day_and_a_half_passes_in_virtual_time() {
+        let simulated = simulated(&Script::default());
+        assert_eq!(
+            (simulated.end, ending(&simulated)),
+            (End::Finished, Some(Ending::Promoted))
+        );
+        let hours = simulated.length().as_millis() / 3_600_000;
+        assert_eq!(hours, 30);
+    }
+
+    #[test]
+    fn a_fault_in_a_stage_is_caught_there_and_rolled_back() {
+        let node = find_stage(&plan(), "east/100%").unwrap();
+        let faults = vec![Fault {
+            node,
+            kind: FaultKind::Breach,
+        }];
+        let simulated = simulated(&Script {
+            faults,
+            ..Script::default()
+        });
+        assert_eq!(ending(&simulated), Some(Ending::RolledBack));
+        assert!(
+            simulated
+                .run
+                .plan()
+                .region_ids()
+                .all(|region| simulated.run.region(region).share.is_zero())
+        );
+    }
+
+    #[test]
+    fn equal_seeds_tell_equal_stories_and_crashes_change_no_end() {
+        let (first, second) = (simulated(&Script::default()), simulated(&Script::default()));
+        assert_eq!(
+            first.entries.last().map(|entry| entry.hash),
+            second.entries.last().map(|entry| entry.hash)
+        );
+        let crashed = simulated(&Script {
+            crash_every: Some(50),
+            ..Script::default()
+        });
+        assert_eq!(ending(&crashed), ending(&first));
+    }
+
+    #[test]
+    fn a_stage_that_is_not_there_is_named_with_those_that_are() {
+        let error = find_stage(&plan(), "west/25%").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the plan has no stage `west/25%`; region `west` has 10%, 100%"
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! Readings of a simulated world: healthy values that a gate lets pass, and values that breach it.
+
+use jiff::Timestamp;
+use meridian_workflows::plan::{GateId, Plan};
+use meridian_workflows::workflow::{Gate, GateKind, Metric};
+
+use crate::run::judge::{Circumstances, judge};
+use crate::run::reading::{Answer, Reading, Sample};
+use crate::run::verdict::{Judgement, Level};
+
+/// A pair of numbers for a metric gate: candidate and baseline.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Values {
+    pub candidate: f64,
+    pub baseline: f64,
+}
+
+/// Numbers to try, from nothing to large.
+const SCALE: [f64; 13] = [0.0, 1e-4, 1e-3, 0.01, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e6, 3.5e8, 1e10];
+
+/// Values with which the gate passes; none: its thresholds let nothing pass that was tried.
+pub fn healthy(plan: &Plan, gate: GateId) -> Option<Values> {
+    let pairs = SCALE.iter().map(|value| Values {
+        candidate: *value,
+        baseline: *value,
+    });
+    find(plan, gate, pairs, |judgement| judgement.is_pass())
+}
+
+/// Values with which the gate fails as badly as it can.
+pub fn breaching(plan: &Plan, gate: GateId) -> Option<Values> {
+    let baseline = healthy(plan, gate).map_or(1.0, |values| values.baseline);
+    let pairs = || {
+        let extremes = SCALE.iter().rev().map(move |candidate| Values {
+            candidate: *candidate,
+            baseline,
+        });
+        extremes.chain(SCALE.iter().map(move |candidate| Values {
+            candidate: -*candidate,
+            baseline,
+        }))
+    };
+    let fails_with = |policy| {
+        find(plan, gate, pairs(), move |judgement| {
+            judgement.level() == Level::Fail && judgement.policy() == Some(policy)
+        })
+    };
+    use meridian_workflows::workflow::Policy;
+    fails_with(Policy::Rollback)
+        .or_else(|| fails_with(Policy::Ask))
+        .or_else(|| fails_with(Policy::Hold))
+}
+
+fn find(
+    plan: &Plan,
+    gate: GateId,
+    mut pairs: impl Iterator<Item = Values>,
+    fits: impl Fn(&Judgement) -> bool,
+) -> Option<Values> {
+    let (_, definition) = plan.gate(gate);
+    let metric = metric(plan, definition)?;
+    let now = Timestamp::UNIX_EPOCH;
+    pairs.find(|values| {
+        let reading = Reading {
+            at: now,
+            answer: answer(definition, *values, now),
+        };
+        let since = Timestamp::MIN;
+        fits(&judge(
+            &reading,
+            &Circumstances {
+                gate: definition,
+                metric: Some(metric),
+                since,
+                now,
+                frozen: None,
+            },
+        ))
+    })
+}
+
+fn metric<'a>(plan: &'a Plan, gate: &Gate) -> Option<&'a Metric> {
+    match &gate.kind {
+        GateKind::Metric(metric) => plan.workflow().metrics.get(&metric.query),
+        GateKind::Approval(_) | GateKind::Window(_) | GateKind::Http(_) | GateKind::Command(_) => None,
+        GateKind::NotYet { .. } => None,
+    }
+}
+
+/// The answer that a source would give.
+pub fn answer(gate: &Gate, values: Values, now: Timestamp) -> Answer {
+    let samples = match &gate.kind {
+        GateKind::Metric(metric) => metric.min_samples.unwrap_or(0).saturating_mul(2).max(1_000),
+        GateKind::Approval(_) | GateKind::Window(_) | GateKind::Http(_) | GateKind::Command(_) => 1_000,
+        GateKind::NotYet { .. } => 1_000,
+    };
+    let sample = |value: f64| Sample {
+        value: Some(value),
+        samples: Some(samples as f64),
+        at: Some(now),
+        query: "simulated".to_owned(),
+    };
+    Answer::Metric {
+        candidate: sample(values.candidate),
+        baseline: Some(sample(values.baseline)),
+    }
+}
