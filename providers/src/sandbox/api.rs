@@ -298,20 +298,24 @@ async fn preview(
 }
 
 async fn query(State(control): State<Control>, RawQuery(query): RawQuery, body: axum::body::Bytes) -> Response {
-    let (status, json) = answer_query(
-        &control.samples.lock(),
-        &parameters(query.as_deref(), &body),
-        Timestamp::now(),
-    );
-    prometheus(status, json)
+    let parameters = parameters(query.as_deref(), &body);
+    answered(move || answer_query(&control.samples.read(), &parameters, Timestamp::now())).await
 }
 
 async fn query_range(State(control): State<Control>, RawQuery(query): RawQuery, body: axum::body::Bytes) -> Response {
-    let (status, json) = answer_query_range(&control.samples.lock(), &parameters(query.as_deref(), &body));
-    prometheus(status, json)
+    let parameters = parameters(query.as_deref(), &body);
+    answered(move || answer_query_range(&control.samples.read(), &parameters)).await
 }
 
-fn prometheus(status: u16, json: Value) -> Response {
+/// Works a query out where it holds up nobody's request.
+async fn answered(work: impl FnOnce() -> (u16, Value) + Send + 'static) -> Response {
+    let (status, json) = match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(error) => (
+            503,
+            json!({ "status": "error", "errorType": "unavailable", "error": error.to_string() }),
+        ),
+    };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, Json(json)).into_response()
 }

@@ -31,7 +31,7 @@ use std::io;
 use std::sync::Arc;
 
 use hyper_util::service::TowerToHyperService;
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -109,7 +109,7 @@ impl Sandbox {
         let world = Arc::new(World::new(options.clone(), ledger));
         world.restore(records).await.map_err(system("listen for a region"))?;
         let (stopper, stop) = listener::stop();
-        let (samples, end) = (Arc::new(Mutex::new(Store::default())), Arc::new(Notify::new()));
+        let (samples, end) = (Arc::new(RwLock::new(Store::default())), Arc::new(Notify::new()));
         let mut tasks = JoinSet::new();
         tasks.spawn(scrape::sample(Arc::clone(&world), Arc::clone(&samples), stop.clone()));
         let control = Control {

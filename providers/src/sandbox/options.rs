@@ -102,7 +102,7 @@ pub const VERSIONS_MEASURED_MAX: usize = 12;
 pub const FAULTS_MAX: usize = 64;
 /// Requests a second that a region may be asked to generate.
 pub const REQUESTS_PER_SECOND_MAX: f64 = 2_000.0;
-/// Generated requests under way per region; more are left out and counted.
+/// Generated requests under way per region; more are left out.
 pub const LOAD_IN_FLIGHT_MAX: usize = 128;
 /// Mirrored requests under way per region; more are left out.
 pub const MIRRORED_IN_FLIGHT_MAX: usize = 128;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 
 use crate::sandbox::instance::Stage;
 use crate::sandbox::listener::Stop;
@@ -15,7 +15,7 @@ use crate::sandbox::region::Region;
 use crate::sandbox::world::World;
 
 /// The store that all queries are answered from; in memory only, so history begins anew with every start.
-pub type Samples = Arc<Mutex<Store>>;
+pub type Samples = Arc<RwLock<Store>>;
 
 /// Samples every region until the stop is asked for.
 pub async fn sample(world: Arc<World>, samples: Samples, mut stop: Stop) {
@@ -27,25 +27,36 @@ pub async fn sample(world: Arc<World>, samples: Samples, mut stop: Stop) {
             () = stop.asked() => break,
             _ = every.tick() => {}
         }
-        let now = Timestamp::now().as_millisecond();
-        let regions = world.regions();
-        let mut samples = samples.lock();
-        let shown: Vec<String> = regions.iter().map(|region| region.key.to_string()).collect();
-        for (target, region) in shown.iter().zip(&regions) {
-            let series = families(std::slice::from_ref(region))
-                .into_iter()
-                .flat_map(|family| family.series);
-            let scraped = samples.scrape(target, now, series);
-            if let Some(refused) = scraped.refused.first() {
-                tracing::debug!(%target, refused = ?refused, "samples were not taken");
+        let (regions, samples) = (world.regions(), Arc::clone(&samples));
+        // A long query may hold the store; requests under way must not wait for that.
+        let sampled = tokio::task::spawn_blocking(move || sample_once(&regions, &targets, &samples)).await;
+        match sampled {
+            Ok(shown) => targets = shown,
+            Err(error) => {
+                tracing::warn!(%error, "no samples are taken any more");
+                break;
             }
         }
-        for gone in targets.iter().filter(|target| !shown.contains(target)) {
-            samples.scrape(gone, now, []);
-        }
-        samples.expire(now);
-        targets = shown;
     }
+}
+
+/// Takes what every region shows now, ends the series of targets that are gone, and tells the targets there are.
+fn sample_once(regions: &[Arc<Region>], before: &[String], samples: &RwLock<Store>) -> Vec<String> {
+    let now = Timestamp::now().as_millisecond();
+    let shown: Vec<String> = regions.iter().map(|region| region.key.to_string()).collect();
+    let mut samples = samples.write();
+    for (target, region) in shown.iter().zip(regions) {
+        let families = families(std::slice::from_ref(region));
+        let scraped = samples.scrape(target, now, families.into_iter().flat_map(|family| family.series));
+        if let Some(refused) = scraped.refused.first() {
+            tracing::debug!(%target, ?refused, "samples were not taken");
+        }
+    }
+    for gone in before.iter().filter(|target| !shown.contains(target)) {
+        samples.scrape(gone, now, []);
+    }
+    samples.expire(now);
+    shown
 }
 
 /// Everything the regions show at this moment.

@@ -201,7 +201,9 @@ impl World {
                 .filter(|region| wanted(&region.key))
                 .collect();
             for region in &regions {
-                if region.record().injected.len() >= FAULTS_MAX && faults.is_some() {
+                let record = region.record();
+                let is_new = faults.is_some() && !record.injected.contains_key(&version);
+                if is_new && record.injected.len() >= FAULTS_MAX {
                     return Err(Failure::Refused(format!(
                         "{} has faults for {FAULTS_MAX} versions already",
                         region.key
@@ -243,7 +245,6 @@ impl World {
 
     /// Ends every region: the load first, then the front doors, then the instances. Everything saved stays saved.
     pub async fn stop(&self) {
-        let _gate = self.gate.lock().await;
         for live in self.regions.read().values() {
             live.stopper.ask();
         }
@@ -252,6 +253,8 @@ impl World {
         if tokio::time::timeout(STOP_GRACE * 2, all).await.is_err() {
             tracing::debug!("cut regions that did not stop in time");
         }
+        // A change that was under way is saved to its end.
+        drop(self.gate.lock().await);
     }
 
     /// Runs `work` alone and to its end, even when whoever asked hangs up in between.

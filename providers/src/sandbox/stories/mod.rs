@@ -1,5 +1,8 @@
 //! Stories of a whole sandbox over its real addresses: every request here goes through a socket.
 
+mod faults;
+mod refusals;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -188,10 +191,8 @@ fn share(observed: &Value, version: &str) -> String {
     found.map_or_else(|| "none".to_owned(), |v| v["share"].as_str().unwrap().to_owned())
 }
 
-const SERVING: &str = r#"{"serving": "v1"}"#;
-
 fn serving() -> Value {
-    serde_json::from_str(SERVING).unwrap()
+    json!({ "serving": "v1" })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -370,126 +371,6 @@ async fn a_mirror_is_measured_apart_and_its_answers_reach_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn errors_and_latency_show_in_the_metrics_of_that_version_only() {
-    let story = Story::begin(200.0).await;
-    story.region(serving()).await;
-    story.applied(1, candidate("50%")).await;
-    story.settled().await;
-    story.faults("v2", json!({ "errors": "50%", "latency": "60ms" })).await;
-    let errors = |version: &str| {
-        format!(
-            r#"sum(rate(http_requests_total{{version="{version}",code=~"5.."}}[3s])) / sum(rate(http_requests_total{{version="{version}"}}[3s]))"#
-        )
-    };
-    story.metric(&errors("v2"), |ratio| (0.25..0.75).contains(&ratio)).await;
-    assert_eq!(story.metric(&errors("v1"), |_| true).await, 0.0);
-    let p90 = r#"histogram_quantile(0.9, sum by (le) (rate(http_request_duration_seconds_bucket{version="v2"}[3s])))"#;
-    story.metric(p90, |seconds| seconds > 0.05).await;
-    story.sandbox.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_memory_leak_grows_until_the_instance_is_killed() {
-    let story = Story::begin(50.0).await;
-    let leak = json!({ "memory": "100Mi", "memoryLeak": { "perSecond": "200Mi", "limit": "500Mi" } });
-    story.region(json!({ "serving": "v1", "faults": { "v2": leak } })).await;
-    story.applied(1, candidate("50%")).await;
-    story.settled().await;
-    let memory = r#"process_resident_memory_bytes{version="v2",region="eu"}"#;
-    story.metric(memory, |bytes| bytes > 300e6).await;
-    assert!(
-        story
-            .metric(r#"process_resident_memory_bytes{version="v1"}"#, |_| true)
-            .await
-            < 110e6
-    );
-    story
-        .metric(r#"instance_restarts_total{version="v2"}"#, |restarts| restarts >= 1.0)
-        .await;
-    let killed = |observed: &Value| {
-        let remarks = observed["diagnosis"].to_string();
-        remarks.contains("137") && remarks.contains("out of memory: killed at its limit of 500Mi")
-    };
-    story.until("a diagnosis of the kill", killed).await;
-    story.sandbox.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crash_loop_is_told_with_its_exit_code_and_never_gets_traffic() {
-    let story = Story::begin(0.0).await;
-    story
-        .region(json!({ "serving": "v1", "faults": { "v2": { "crashLoop": { "exitCode": 3 } } } }))
-        .await;
-    story.applied(1, candidate("10%")).await;
-    let why = story.stuck().await;
-    assert!(
-        why.contains("v2 is in a crash loop") && why.contains("exit code 3"),
-        "{why}"
-    );
-    assert_eq!(story.get("/shifts").await, json!([]));
-
-    // Once it serves, a version that crashes leaves its turns to the other one, and is not settled while it flaps.
-    story.faults("v2", json!({})).await;
-    story.settled().await;
-    story.faults("v2", json!({ "crashLoop": { "exitCode": 3 } })).await;
-    story
-        .until("no share without a ready instance", |observed| {
-            share(observed, "v1") == "100%"
-        })
-        .await;
-    story.stuck().await;
-    story.sandbox.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deployment_can_hang_and_says_why_and_the_way_back_stays_open() {
-    let story = Story::begin(0.0).await;
-    let quota = json!({ "stuckDeploy": { "reason": "quota of vCPUs reached", "from": "50%" } });
-    story
-        .region(json!({ "serving": "v1", "faults": { "v2": quota } }))
-        .await;
-    story.applied(1, candidate("25%")).await;
-    story.settled().await;
-    story.applied(2, candidate("50%")).await;
-    assert!(story.stuck().await.contains("quota of vCPUs reached"));
-    assert_eq!(share(&story.get(REGION).await, "v2"), "25%");
-    story.applied(3, candidate("0%")).await;
-    assert_eq!(share(&story.settled().await, "v2"), "0%");
-
-    story
-        .faults(
-            "v3",
-            json!({ "stuckDeploy": { "reason": "image cannot be pulled: manifest unknown" } }),
-        )
-        .await;
-    story
-        .applied(
-            4,
-            json!({ "primary": "v1", "candidate": { "version": "v3", "share": "0%" } }),
-        )
-        .await;
-    assert!(
-        story
-            .stuck()
-            .await
-            .contains("v3 cannot be deployed: image cannot be pulled: manifest unknown")
-    );
-    story.sandbox.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_start_takes_its_time_and_arrives() {
-    let story = Story::begin(0.0).await;
-    story
-        .region(json!({ "serving": "v1", "faults": { "v2": { "slowStart": "600ms" } } }))
-        .await;
-    story.applied(1, candidate("10%")).await;
-    assert!(story.stuck().await.contains("0 of 2 instances of v2 are ready"));
-    assert_eq!(share(&story.settled().await, "v2"), "10%");
-    story.sandbox.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_preview_reaches_a_version_without_a_share() {
     let story = Story::begin(0.0).await;
     story.region(serving()).await;
@@ -507,68 +388,6 @@ async fn a_preview_reaches_a_version_without_a_share() {
     assert_eq!((status, version.as_deref()), (200, Some("v2")));
     let (status, _) = story.call(Method::GET, "/preview/shop/eu/v9/", Value::Null).await;
     assert_eq!(status, 404);
-    story.sandbox.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_malformed_is_refused_and_changes_nothing() {
-    let story = Story::begin(0.0).await;
-    story.region(serving()).await;
-    let before = story.settled().await;
-    for (method, path, body) in [
-        (Method::PUT, REGION, json!({ "faults": { "v2": { "erors": "1%" } } })),
-        (Method::PUT, REGION, json!({ "instances": 0 })),
-        (Method::PUT, "/apps/a%2Fb/regions/eu", json!({})),
-        (
-            Method::POST,
-            "/faults",
-            json!({ "version": "v2", "faults": { "errors": 5 } }),
-        ),
-        (
-            Method::POST,
-            "/apps/shop/regions/eu/ensure",
-            json!({ "desired": { "primary": "v1" } }),
-        ),
-        (Method::GET, "/orders?fater=1", Value::Null),
-        (Method::GET, "/api/v1/query?query=sum(", Value::Null),
-    ] {
-        let (status, answer) = story.call(method, path, body.clone()).await;
-        assert_eq!(status, 400, "{path} {body}: {answer}");
-    }
-    let (status, _) = story.ensure(1, candidate("100.5%")).await;
-    assert_eq!(status, 400);
-    let (status, _) = story
-        .ensure(
-            1,
-            json!({ "primary": "v1", "candidate": { "version": "v1", "share": "5%" } }),
-        )
-        .await;
-    assert_eq!(status, 422);
-    assert_eq!(
-        story.call(Method::GET, "/apps/shop/regions/us", Value::Null).await.0,
-        404
-    );
-    let too_long = Value::String("x".repeat(300 << 10));
-    assert_eq!(story.call(Method::PUT, REGION, too_long).await.0, 413);
-    let after = story.get(REGION).await;
-    assert_eq!(
-        (&before["fence"], &before["desired"]),
-        (&after["fence"], &after["desired"])
-    );
-    story.sandbox.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_web_page_cannot_talk_to_the_sandbox() {
-    let story = Story::begin(0.0).await;
-    let url = format!("{}/stop", story.sandbox.address().url);
-    for (name, value) in [("origin", "https://example.com"), ("host", "rebound.example.com")] {
-        let request = Request::post(&url)
-            .header(name, value)
-            .body(Full::new(Bytes::new()))
-            .unwrap();
-        assert_eq!(story.client.request(request).await.unwrap().status(), 403);
-    }
     story.sandbox.stop().await;
 }
 
