@@ -17,6 +17,7 @@ mod progress;
 pub mod reading;
 mod rollback;
 pub mod signal;
+pub mod standing;
 pub mod state;
 #[cfg(test)]
 mod stories;

@@ -296,8 +296,11 @@ impl Core {
 
     fn notice_jump(&self) {
         self.hands.clock.take_jump(&|from, to| {
-            warn!(%from, %to, "the clock has jumped");
-            self.hands.jumps.add(from, to);
+            warn!(%from, %to, "the wall clock has jumped");
+            // Where the wall falls back, this clock goes on: no run has lost anything, and none must count an hour twice.
+            if to > from {
+                self.hands.jumps.add(from, to);
+            }
         });
     }
 

@@ -4,7 +4,6 @@ pub mod clock;
 pub mod effects;
 pub mod engine;
 pub mod leases;
-pub mod outcome;
 pub mod owner;
 pub mod schedule;
 pub mod shard;

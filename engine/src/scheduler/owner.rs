@@ -11,12 +11,12 @@ use meridian_workflows::plan::Plan;
 use tokio::task::AbortHandle;
 
 use super::effects::panic_text;
-use super::outcome::outcome;
 use crate::ports::store::{Answer, Append, HeadUpdate, SealedEntry, Stored};
 use crate::run::decide::Input;
 use crate::run::effect::{Effect, EffectKey};
 use crate::run::entry::{Broken, Entry};
 use crate::run::signal::Signal;
+use crate::run::standing::outcome;
 use crate::run::state::{Run, RunId, State};
 use crate::run::wanted::{Wanted, wanted};
 
@@ -25,9 +25,6 @@ const SNAPSHOT_AFTER_PARKED: u64 = 24;
 
 /// While a run stays in memory a snapshot only shortens a restart after a crash, so it can wait longer.
 const SNAPSHOT_AFTER: u64 = 256;
-
-/// Ticks in one step: each may make the next instant due. More than this is a core that does not settle.
-const TICKS_PER_STEP_MAX: usize = 64;
 
 /// When time alone keeps saying "now" and nothing follows, it is asked again after this long instead of in a circle.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -69,23 +66,37 @@ pub enum Step {
 }
 
 impl Owner {
-    /// A run brought back under a new lease. It is told of its owner where that has changed, and of what it has missed.
+    /// A run brought back under a new lease. It is told of its owner where that has changed, and of the signals that wait.
+    ///
+    /// *Errors*: what is stored cannot be folded.
     pub fn revived(owner: &str, epoch: u64, stored: Stored) -> Result<Owner, Unfit> {
-        let snapshot_seq;
-        let run = {
-            let restored = guarded(|| {
-                revive(
-                    stored.head.run,
-                    stored.plan,
-                    stored.snapshot.as_deref(),
-                    &stored.entries,
-                )
-            })?;
-            let (run, seq) = restored?;
-            snapshot_seq = seq;
-            run
-        };
-        let mut owner_of = Owner {
+        let mut owned = Owner::folded(epoch, stored)?;
+        // The same process taking a parked run back changes nothing that anybody needs to read in the journal: the store's
+        // epoch, not this event, is what fences it.
+        if owned.run.state().owner.as_ref().is_none_or(|known| known.name != owner) {
+            owned.inputs.push_front(Input::Own {
+                owner: owner.to_owned(),
+                epoch,
+            });
+        }
+        Ok(owned)
+    }
+
+    /// A run brought back only to hear its signals: its owner stays who it was.
+    pub fn visiting(stored: Stored) -> Result<Owner, Unfit> {
+        Owner::folded(0, stored)
+    }
+
+    fn folded(epoch: u64, stored: Stored) -> Result<Owner, Unfit> {
+        let (run, snapshot_seq) = guarded(|| {
+            revive(
+                stored.head.run,
+                stored.plan,
+                stored.snapshot.as_deref(),
+                &stored.entries,
+            )
+        })??;
+        let mut owner = Owner {
             run,
             epoch,
             inputs: VecDeque::new(),
@@ -96,22 +107,8 @@ impl Owner {
             snapshot_seq,
             leaves: false,
         };
-        // The same process taking a parked run back changes nothing that anybody needs to read in the journal: the store's
-        // epoch, not this event, is what fences it.
-        if owner_of
-            .run
-            .state()
-            .owner
-            .as_ref()
-            .is_none_or(|known| known.name != owner)
-        {
-            owner_of.inputs.push_back(Input::Own {
-                owner: owner.to_owned(),
-                epoch,
-            });
-        }
-        stored.signals.into_iter().for_each(|signal| owner_of.post(signal));
-        Ok(owner_of)
+        stored.signals.into_iter().for_each(|signal| owner.post(signal));
+        Ok(owner)
     }
 
     pub fn run(&self) -> &Run {
@@ -303,7 +300,7 @@ impl Added {
     }
 }
 
-/// Steps through all inputs, then lets time speak until it has nothing more to say.
+/// Steps through all inputs, then lets time speak.
 fn take_in(run: &mut Run, inputs: VecDeque<Input>, now: Timestamp) -> Added {
     let mut added = Added {
         entries: Vec::new(),
@@ -332,16 +329,11 @@ fn take_in(run: &mut Run, inputs: VecDeque<Input>, now: Timestamp) -> Added {
             added.entry(entry, bytes);
         }
     }
-    for _ in 0..TICKS_PER_STEP_MAX {
-        added.wanted = wanted(run, now);
-        if added.wanted.wake.is_none_or(|wake| wake > now) {
-            break;
-        }
-        match run.step(Input::Tick, now) {
-            Ok(Some((entry, bytes))) => added.entry(entry, bytes),
-            Ok(None) | Err(_) => break,
-        }
+    // Deciding on any input settles what time has brought; a refused signal, or none at all, decides nothing.
+    if let Ok(Some((entry, bytes))) = run.step(Input::Tick, now) {
+        added.entry(entry, bytes);
     }
+    added.wanted = wanted(run, now);
     added
 }
 

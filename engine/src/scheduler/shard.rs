@@ -16,13 +16,13 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
 
 use super::effects::{Errand, Hands};
-use super::outcome::is_at_rest;
 use super::owner::{Owner, Step, Unfit};
 use super::tell::Tell;
 use crate::ports::store::{Error, Lease, Stored};
 use crate::run::decide::Input;
 use crate::run::effect::{EffectKey, Outcome};
 use crate::run::signal::Signal;
+use crate::run::standing::is_at_rest;
 use crate::run::state::RunId;
 
 /// Messages taken in at once before anything is written.

@@ -1,7 +1,7 @@
 //! Where a run stands, in the one word that lists, scripts and exit codes use.
 
-use crate::run::event::Ending;
-use crate::run::state::{RegionLife, Run, Standing};
+use super::event::Ending;
+use super::state::{RegionLife, Run, Standing};
 
 /// `running`, `paused`, `held`, `promoted`, `rolled-back`, `refused` or `needs-attention`.
 pub fn outcome(run: &Run) -> &'static str {
