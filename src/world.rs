@@ -1,22 +1,17 @@
 //! The composition root: which clouds, gates, metric sources and notifiers this build has, and what the language is told
 //! about them.
 
-use meridian_providers::{cloud, metric};
+use meridian_providers::cloud;
 use meridian_workflows::vocabulary::{Availability, Kind, Vocabulary};
 
 use Availability::{Available, NotYet};
 
 /// Every kind by name, for the language.
 pub fn vocabulary() -> Vocabulary {
-    let mut sources = metric::kinds();
-    sources.push(Kind {
-        name: SANDBOX,
-        availability: Available,
-    });
     Vocabulary {
         providers: cloud::kinds(),
         gates: kinds(GATES),
-        sources,
+        sources: kinds(SOURCES),
         notifiers: kinds(NOTIFIERS),
     }
 }
@@ -38,6 +33,19 @@ const GATES: &[(&str, Availability)] = &[
     ("trend", NotYet),
     ("budget", NotYet),
     ("health", NotYet),
+];
+
+const SOURCES: &[(&str, Availability)] = &[
+    ("prometheus", Available),
+    (SANDBOX, Available),
+    ("applicationInsights", NotYet),
+    ("cloudwatch", NotYet),
+    ("datadog", NotYet),
+    ("graphite", NotYet),
+    ("influxdb", NotYet),
+    ("newRelic", NotYet),
+    ("wavefront", NotYet),
+    ("web", NotYet),
 ];
 
 const NOTIFIERS: &[(&str, Availability)] = &[
