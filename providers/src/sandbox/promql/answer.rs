@@ -322,4 +322,77 @@ mod tests {
         }
         assert!(ask(&[("query", "topk(NaN, up)")]).starts_with("422 "));
     }
+
+    /// Pieces that make sense to the grammar, in an order that mostly does not.
+    fn soup() -> impl proptest::strategy::Strategy<Value = String> {
+        const PIECES: [&str; 48] = [
+            "up",
+            "{",
+            "}",
+            "(",
+            ")",
+            "[",
+            "]",
+            "[5m]",
+            "[1m:1s]",
+            "job",
+            "=",
+            "!=",
+            "=~",
+            "!~",
+            "\"a\"",
+            "'",
+            "`",
+            "\\",
+            ",",
+            " ",
+            "sum",
+            "topk",
+            " by ",
+            " without ",
+            "rate(",
+            "absent(",
+            "predict_linear(",
+            "histogram_quantile(",
+            "+",
+            "-",
+            "*",
+            "/",
+            "%",
+            "^",
+            "==",
+            ">bool ",
+            " and ",
+            " on(job) ",
+            " ignoring() group_left(job) ",
+            " offset ",
+            "-9999y",
+            "5m",
+            "1",
+            "NaN",
+            "1e308",
+            "é",
+            "#",
+            "@",
+        ];
+        let piece = proptest::sample::select(PIECES.to_vec());
+        proptest::strategy::Strategy::prop_map(proptest::collection::vec(piece, 0..24), |pieces| pieces.concat())
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { cases: 3_000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn no_query_and_no_parameter_brings_it_down(query in soup(), any in ".{0,40}", time in "[-+0-9eE.:TZinf]{0,24}") {
+            for query in [&query, &any] {
+                let (status, _) = answer_query(&store(), &pairs(&[("query", query), ("time", &time)]), Timestamp::UNIX_EPOCH);
+                proptest::prop_assert!([200, 400, 422].contains(&status));
+                let range = [("query", query.as_str()), ("start", &time), ("end", "3"), ("step", &time)];
+                let (status, _) = answer_query_range(&store(), &pairs(&range));
+                proptest::prop_assert!([200, 400, 422].contains(&status));
+                let (status, _) = answer_query_range(&store(), &pairs(&[range[0], ("start", "0"), range[2], ("step", "1")]));
+                proptest::prop_assert!([200, 400, 422].contains(&status));
+            }
+        }
+    }
 }

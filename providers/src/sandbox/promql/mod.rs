@@ -11,6 +11,7 @@ pub mod store;
 
 mod aggregate;
 mod binary;
+mod elements;
 mod evaluate;
 mod matcher;
 mod number;
