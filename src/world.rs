@@ -57,5 +57,7 @@ const NOTIFIERS: &[(&str, Availability)] = &[
 ];
 
 fn kinds(list: &'static [(&'static str, Availability)]) -> Vec<Kind> {
-    list.iter().map(|&(name, availability)| Kind { name, availability }).collect()
+    list.iter()
+        .map(|&(name, availability)| Kind { name, availability })
+        .collect()
 }

@@ -72,7 +72,11 @@ fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
 
 /// Shows what is wrong on stderr.
 pub fn show(diagnostics: &[Diagnostic], desk: &Desk) {
-    let colour = if desk.paper.colours_stderr() { Colour::Coloured } else { Colour::Plain };
+    let colour = if desk.paper.colours_stderr() {
+        Colour::Coloured
+    } else {
+        Colour::Plain
+    };
     if !diagnostics.is_empty() {
         desk.paper.note(&render::render_all(diagnostics, colour));
         desk.paper.note("\n");
@@ -81,16 +85,24 @@ pub fn show(diagnostics: &[Diagnostic], desk: &Desk) {
 
 /// `2 errors, 1 warning`; none when there is nothing to count.
 pub fn count(diagnostics: &[Diagnostic]) -> Option<String> {
-    let of = |severity: Severity| diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+    let of = |severity: Severity| {
+        diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == severity)
+            .count()
+    };
     let counted = |count: usize, what: &str| match count {
         0 => None,
         1 => Some(format!("1 {what}")),
         more => Some(format!("{more} {what}s")),
     };
-    let parts: Vec<String> = [counted(of(Severity::Error), "error"), counted(of(Severity::Warning), "warning")]
-        .into_iter()
-        .flatten()
-        .collect();
+    let parts: Vec<String> = [
+        counted(of(Severity::Error), "error"),
+        counted(of(Severity::Warning), "warning"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
@@ -123,6 +135,10 @@ pub fn runnable(path: &Path, inputs: &BTreeMap<String, String>, desk: &Desk) -> 
     if missing.is_empty() {
         return Ok(plan);
     }
-    let what = format!("`{}` uses what this build cannot run yet: {}", path.display(), missing.join(", "));
+    let what = format!(
+        "`{}` uses what this build cannot run yet: {}",
+        path.display(),
+        missing.join(", ")
+    );
     Err(Problem::usage(what).next("`validate` and `plan` work on it; nothing was started"))
 }

@@ -36,7 +36,9 @@ impl Paper {
 
     /// Whether the whole screen can be taken: somebody looks at stdout and types.
     pub fn can_fill_screen(self) -> bool {
-        io::stdout().is_terminal() && io::stdin().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+        io::stdout().is_terminal()
+            && io::stdin().is_terminal()
+            && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
     }
 
     /// Data, as it is.
