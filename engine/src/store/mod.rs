@@ -1,6 +1,7 @@
-//! Where journals live: the rules of the port, and the store that keeps to them in a single SQLite file.
+//! Where journals live: the port's rules, a store in memory for simulation and tests, and one in a single SQLite file.
 
 #[doc(hidden)]
 pub mod conformance;
+pub mod memory;
 mod rules;
 pub mod sqlite;

@@ -375,22 +375,4 @@ impl Store for Sqlite {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tempfile::TempDir;
-
-    use super::Sqlite;
-    use crate::ports::store::Store;
-    use crate::store::conformance::Place;
-
-    struct Directory(TempDir);
-
-    impl Place for Directory {
-        fn open(&self) -> Arc<dyn Store> {
-            Arc::new(Sqlite::open(&self.0.path().join("state.db")).unwrap())
-        }
-    }
-
-    crate::store_conformance!(Directory(tempfile::tempdir().unwrap()));
-}
+mod tests;

@@ -20,14 +20,13 @@ const PAGES_RESET: i64 = 8_192;
 /// What may be left for the writer to fold then: a few milliseconds.
 const PAGES_LEFT: i64 = 512;
 
-/// Commits between two looks at the log's length.
-const LOOK_EVERY: u32 = 8;
+/// Size of the log above which the writer folds whatever is left, and every caller waits for it: 64 MiB.
+const PAGES_MAX: i64 = 2 * PAGES_RESET;
 
 /// The writer's side of the thread that makes checkpoints.
 pub struct Checkpoints {
     wish: Option<SyncSender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
-    commits: u32,
 }
 
 impl Checkpoints {
@@ -55,21 +54,15 @@ impl Checkpoints {
         Ok(Checkpoints {
             wish: Some(wish),
             thread: Some(thread),
-            commits: 0,
         })
     }
 
-    /// Looks at the log now and then, and has it folded when it has grown.
+    /// Looks at the log and has it folded when it has grown.
     pub fn after_commit(&mut self, connection: &Connection) {
-        self.commits += 1;
-        if self.commits < LOOK_EVERY {
-            return;
-        }
-        self.commits = 0;
         let Ok(log) = checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)") else {
             return;
         };
-        if log.pages >= PAGES_RESET && log.left() <= PAGES_LEFT {
+        if log.pages >= PAGES_MAX || (log.pages >= PAGES_RESET && log.left() <= PAGES_LEFT) {
             if let Err(error) = checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
                 tracing::warn!(%error, "the log could not be folded; it grows until a checkpoint succeeds");
             }

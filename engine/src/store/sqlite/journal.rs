@@ -4,7 +4,7 @@ use meridian_workflows::plan::{Fingerprint, Plan};
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
-use super::fault::{Fault, nanos, signed, unsigned};
+use super::fault::{Fault, instant, is_local, nanos, signed, unsigned};
 use super::head::{self, Found};
 use crate::ports::store::{Append, Error, Lease, NewRun, RawEntry, SealedEntry};
 use crate::run::entry::{Entry, Hash};
@@ -174,7 +174,7 @@ pub fn append(connection: &Connection, lease: &Lease, append: &Append) -> Result
     let wake = head.wake.map(nanos);
     if append.parks {
         let waits = standing.is_stirred || has_open_signals(connection, key)?;
-        let wake = wake_when_parked(head.wake, super::fault::instant(at), waits).map(nanos);
+        let wake = wake_when_parked(head.wake, instant(at), waits).map(nanos);
         connection
             .prepare_cached(
                 "UPDATE heads SET seq = ?2, hash = ?3, last = ?4, at = ?5, wake = ?6, outcome = ?7, done = ?8, owner = NULL, \
@@ -215,10 +215,19 @@ pub struct Read {
 /// Reads and checks what is needed to go on. A snapshot that cannot be believed is left out and the whole journal read.
 pub fn load(connection: &Connection, key: i64, found: &Found) -> Result<Read, Fault> {
     let run = &found.head.run;
-    let snapshot: Option<(i64, [u8; 32], Vec<u8>)> = connection
+    let snapshot = connection
         .prepare_cached("SELECT seq, sum, body FROM snapshots WHERE run = ?1")?
-        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
+        .query_row([key], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get(2)?))
+        })
+        .optional();
+    let snapshot: Option<(i64, [u8; 32], Vec<u8>)> = match snapshot {
+        Err(error) if is_local(&error) => {
+            tracing::warn!(%run, %error, "a snapshot cannot be read; the whole journal is");
+            None
+        }
+        read => read?,
+    };
     if let Some((seq, written, body)) = snapshot {
         let seq = unsigned(seq);
         let raw = read_back(connection, key, found, seq.max(1), usize::MAX)?;
@@ -312,16 +321,17 @@ fn follow(
 fn search(connection: &Connection, key: i64, from: u64, limit: usize) -> Result<Vec<RawEntry>, Fault> {
     let mut statement = connection
         .prepare_cached("SELECT seq, hash, body FROM entries WHERE run = ?1 AND seq >= ?2 ORDER BY id LIMIT ?3")?;
-    let limit = signed(limit as u64);
-    let entries = statement
-        .query_map(params![key, signed(from), limit], |row| {
-            Ok(RawEntry {
-                seq: unsigned(row.get(0)?),
-                hash: Hash(row.get(1)?),
-                bytes: row.get(2)?,
-            })
-        })?
-        .collect::<Result<_, _>>()?;
+    let mut rows = statement.query(params![key, signed(from), signed(limit as u64)])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        // A value of another shape is shown as what it can never be, so that the chain breaks at this entry.
+        let hash = row.get_ref(1)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
+        entries.push(RawEntry {
+            seq: unsigned(row.get(0)?),
+            hash: hash.map_or(Hash::NONE, Hash),
+            bytes: row.get_ref(2)?.as_bytes().unwrap_or_default().to_vec(),
+        });
+    }
     Ok(entries)
 }
 
