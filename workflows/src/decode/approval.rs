@@ -72,8 +72,13 @@ pub fn read(node: &Node, cx: &mut Context<'_>) -> Option<Approval> {
         }
         if require.len() as u64 > count {
             let message = format!(
-                "{} roles are required, but `count` asks for {count} people",
-                require.len()
+                "{} roles are required, but `count` asks for {}",
+                require.len(),
+                if count == 1 {
+                    "one person".to_owned()
+                } else {
+                    format!("{count} people")
+                }
             );
             let hint = format!("write `count: {}`", require.len());
             cx.report(Diagnostic::new(Code::APPROVAL, written.place.first_line(), message).hint(hint));

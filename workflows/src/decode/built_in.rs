@@ -1,5 +1,7 @@
 //! Presets and usual metrics, written in the language itself.
 
+use std::sync::OnceLock;
+
 use crate::document::node::Document;
 use crate::document::{self};
 
@@ -24,10 +26,13 @@ pub const FILES: [(&str, &str); 8] = [
     ("presets/metrics.yaml", include_str!("../../presets/metrics.yaml")),
 ];
 
-/// The built-in Libraries. They are held sound by a test.
-pub fn libraries() -> Vec<Document> {
-    FILES
-        .iter()
-        .flat_map(|(name, text)| document::parse(name, text.as_bytes()).0)
-        .collect()
+/// The built-in Libraries, read once. They are held sound by a test.
+pub fn libraries() -> &'static [Document] {
+    static LIBRARIES: OnceLock<Vec<Document>> = OnceLock::new();
+    LIBRARIES.get_or_init(|| {
+        let documents = FILES
+            .iter()
+            .map(|(name, text)| document::parse(name, text.as_bytes()).0);
+        documents.flatten().collect()
+    })
 }

@@ -28,7 +28,9 @@ pub fn check(whole: &Whole<'_>, cx: &mut Context<'_>) {
     check_regions(whole, &order, cx);
     check_capabilities(whole, cx);
     check_zones(whole, cx);
-    check_watching(whole, cx);
+    if !cx.diagnostics.has_errors() {
+        check_watching(whole, cx);
+    }
 }
 
 /// For every phase the phases that are over before it; None when `needs` has unknown names or a cycle.
@@ -152,11 +154,17 @@ fn check_size(whole: &Whole<'_>, cx: &mut Context<'_>) {
 
 /// Every region is released somewhere, its phases are ordered, and its shares rise to 100%.
 fn check_regions(whole: &Whole<'_>, order: &Order, cx: &mut Context<'_>) {
+    // A ladder that ends too low is one mistake, however many regions climb it.
+    let mut ends_low = BTreeSet::new();
     for (name, region) in whole.regions {
         let mut visits: Vec<(usize, &Place)> = Vec::new();
         for (index, placed) in whole.phases.iter().enumerate() {
             let position = placed.phase.regions.iter().position(|region| region == name);
             visits.extend(position.map(|position| (index, &placed.regions[position])));
+        }
+        if visits.is_empty() && cx.diagnostics.has_errors() {
+            // The phase that releases there may be one that could not be read.
+            continue;
         }
         if visits.is_empty() {
             let message = format!("the region `{name}` is in no phase, so nothing is released there");
@@ -181,6 +189,11 @@ fn check_regions(whole: &Whole<'_>, order: &Order, cx: &mut Context<'_>) {
             continue;
         }
         check_rise(name, &visits, whole, cx);
+        if let Some((last, place)) = visits.last()
+            && ends_low.insert(*last)
+        {
+            check_end(name, place, &whole.phases[*last], cx);
+        }
     }
 }
 
@@ -208,8 +221,10 @@ fn check_rise(name: &str, visits: &[(usize, &Place)], whole: &Whole<'_>, cx: &mu
             cx.report(Diagnostic::new(Code::STAGES_RISE, (*place).clone(), message).hint(hint));
         }
     }
-    let Some((last, place)) = visits.last() else { return };
-    let placed = &whole.phases[*last];
+}
+
+/// The last stage of a region's last phase serves everybody.
+fn check_end(name: &str, place: &Place, placed: &Placed, cx: &mut Context<'_>) {
     let reached = placed.phase.stages.last().map(|stage| stage.exposure.traffic());
     if let Some(reached) = reached.filter(|reached| !reached.is_full()) {
         let message = format!(
@@ -221,7 +236,7 @@ fn check_rise(name: &str, visits: &[(usize, &Place)], whole: &Whole<'_>, cx: &mu
                 placed.stages.last().unwrap_or(place).clone(),
                 message,
             )
-            .and((*place).clone(), "the region's last phase")
+            .and(place.clone(), "the region's last phase")
             .hint("end with a stage of 100%, so that the last rise is watched too"),
         );
     }
@@ -341,6 +356,10 @@ fn shown(exposure: &Exposure) -> String {
 
 /// Gates and strategies that were written in this file and that nothing uses.
 pub fn check_unused(what: &str, names: &[(&str, &Place)], used: &BTreeSet<&str>, cx: &mut Context<'_>) {
+    // What uses it may be something that could not be read.
+    if cx.diagnostics.has_errors() {
+        return;
+    }
     for (name, place) in names.iter().filter(|(name, _)| !used.contains(name)) {
         let message = format!("the {what} `{name}` is used nowhere");
         let hint = suggestion::closest(name, used.iter().copied().filter(|used| used != name)).map_or_else(

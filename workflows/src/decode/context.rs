@@ -48,8 +48,9 @@ impl<'a> Context<'a> {
         written: &str,
         known: impl IntoIterator<Item = &'n str>,
     ) {
+        let hint = suggestion::hint(written, known).unwrap_or_else(|| format!("no {what} is defined here"));
         let message = format!("unknown {what} `{written}`");
-        self.report(Diagnostic::new(code, place.clone(), message).maybe_hint(suggestion::hint(written, known)));
+        self.report(Diagnostic::new(code, place.clone(), message).hint(hint));
     }
 
     /// Notes a known kind that this build cannot run yet; nothing of it is ignored.

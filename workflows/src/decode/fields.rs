@@ -15,6 +15,7 @@ pub struct Fields<'n> {
     shape: &'static Shape,
     map: &'n Map,
     place: Place,
+    has_unknown_keys: bool,
 }
 
 impl<'n> Fields<'n> {
@@ -23,7 +24,7 @@ impl<'n> Fields<'n> {
         let Some(map) = node.as_map() else {
             value::wrong_type(
                 node,
-                &format!("{}: a mapping with {}", shape.name, some_keys(shape)),
+                &format!("{} to be a mapping with {}", shape.name, some_keys(shape)),
                 cx,
             );
             return None;
@@ -35,10 +36,12 @@ impl<'n> Fields<'n> {
                 cx.report(Diagnostic::new(Code::UNKNOWN_KEY, entry.key.clone(), message).maybe_hint(hint));
             }
         }
+        let has_unknown_keys = map.entries.keys().any(|key| shape.key(key).is_none());
         let fields = Fields {
             shape,
             map,
             place: node.place.first_line(),
+            has_unknown_keys,
         };
         for key in shape
             .keys
@@ -49,6 +52,11 @@ impl<'n> Fields<'n> {
             cx.report(Diagnostic::new(Code::MISSING_KEY, fields.place.clone(), message).hint(key.summary));
         }
         Some(fields)
+    }
+
+    /// Whether keys were refused: one of them may be what seems to be missing.
+    pub fn has_unknown_keys(&self) -> bool {
+        self.has_unknown_keys
     }
 
     /// Where the mapping begins.

@@ -106,6 +106,11 @@ pub fn calendar_file(node: &Node, cx: &mut Context<'_>) -> Vec<Denial> {
     let Some(bytes) = load(node, &written, &file, cx) else {
         return Vec::new();
     };
+    if bytes.len() > limits::FILE_BYTES_MAX {
+        let message = format!("`{written}` is larger than {} bytes", limits::FILE_BYTES_MAX);
+        cx.error(Code::CALENDAR_FILE, &node.place, message);
+        return Vec::new();
+    }
     let Ok(text) = std::str::from_utf8(&bytes) else {
         let message = format!("`{written}` is not UTF-8, as iCalendar files are");
         cx.error(Code::CALENDAR_FILE, &node.place, message);
@@ -114,8 +119,7 @@ pub fn calendar_file(node: &Node, cx: &mut Context<'_>) -> Vec<Denial> {
     match ics::parse(text) {
         Ok(denials) => denials,
         Err(problems) => {
-            // A file that is too large is not kept for its snippet either.
-            let source = Source::new(&*file, if text.len() > ics::BYTES_MAX { "" } else { text });
+            let source = Source::new(&*file, text);
             for problem in problems {
                 let place = Place::new(&source, source.line(problem.line));
                 cx.report(

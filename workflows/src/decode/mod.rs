@@ -162,6 +162,10 @@ fn add_documents(
 }
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -168,12 +168,32 @@ fn cron(node: &Node, cx: &mut Context<'_>) -> Option<String> {
     match parser.parse(&text) {
         Ok(_) => Some(text),
         Err(error) => {
-            let message = format!("`{text}` is not a cron line: {error}");
+            let fields = text.split_whitespace().count();
+            let reason = if fields == 5 {
+                out_of_croner(&error)
+            } else {
+                format!("it has {fields} fields, not 5")
+            };
+            let message = format!("`{text}` is not a cron line: {reason}");
             let hint = "five fields: minute, hour, day of month, month, day of week; `0 9 * * MON-THU` is 9:00, Monday to Thursday";
             cx.report(Diagnostic::new(Code::CRON, node.place.clone(), message).hint(hint));
             None
         }
     }
+}
+
+/// The library's reason as a phrase of ours: without its class, lower-case, without a full stop.
+fn out_of_croner(error: &cron::errors::CronError) -> String {
+    let text = error.to_string();
+    let reason = text
+        .split_once(": ")
+        .map_or(text.as_str(), |(_, reason)| reason)
+        .trim_end_matches('.');
+    let mut letters = reason.chars();
+    letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 /// Reads `notify`. Notifiers that exist but could not be read have been reported.

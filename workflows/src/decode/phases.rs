@@ -149,7 +149,7 @@ fn phase(node: &Node, previous: Option<String>, referred: &Referred<'_>, cx: &mu
         .integer("maxFailures", 0, limits::REGIONS_MAX as u64, cx)
         .unwrap_or(0);
     if let Some(node) = fields.get("maxFailures").filter(|_| max_failures >= count) {
-        let message = format!("all {count} regions of `{name}` might fail and the phase would still pass");
+        let message = format!("every region of `{name}` might fail and the phase would still pass");
         cx.report(Diagnostic::new(Code::NUMBER, node.place.clone(), message).hint(format!("at most {}", count - 1)));
     }
     let max_parallel = fields

@@ -223,7 +223,7 @@ fn check_order(stages: &[Placed], cx: &mut Context<'_>) {
         }
         let falls = match (&before.stage.exposure, &after.stage.exposure) {
             (Exposure::Traffic(low), Exposure::Traffic(high)) | (Exposure::Shadow(low), Exposure::Shadow(high)) => {
-                (high <= low).then(|| (*low, *high))
+                (high <= low).then_some((*low, *high))
             }
             (Exposure::Traffic(_) | Exposure::Shadow(_) | Exposure::Audience(_), _) => None,
         };

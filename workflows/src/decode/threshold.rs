@@ -43,7 +43,7 @@ pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Optio
     let query = fields.get("query")?;
     let name = value::text(query, cx)?;
     let metric = find(&name, query, referred, cx)?;
-    if THRESHOLDS.iter().all(|key| fields.get(key).is_none()) {
+    if !fields.has_unknown_keys() && THRESHOLDS.iter().all(|key| fields.get(key).is_none()) {
         cx.report(
             Diagnostic::new(
                 Code::NO_THRESHOLD,

@@ -12,6 +12,10 @@ use crate::share::{self, Share};
 
 /// Reports a value of another type than the one that belongs there.
 pub fn wrong_type(node: &Node, expected: &str, cx: &mut Context<'_>) {
+    // Where an alias or key could not be read, nothing stands, and that has been said.
+    if matches!(node.value, Value::Null) && cx.diagnostics.mentions(&node.place) {
+        return;
+    }
     cx.error(
         Code::WRONG_TYPE,
         &node.place.first_line(),

@@ -187,7 +187,7 @@ fn gather(
     cx: &mut Context<'_>,
 ) -> Definitions {
     let mut definitions = Definitions::default();
-    add_documents(&mut definitions, &built_in::libraries(), Origin::BuiltIn, bindings, cx);
+    add_documents(&mut definitions, built_in::libraries(), Origin::BuiltIn, bindings, cx);
     let imported = imported(std::iter::once(document).chain(beside.iter().copied()), cx);
     add_documents(&mut definitions, &imported, Origin::Imported, bindings, cx);
     for library in beside {
@@ -286,10 +286,7 @@ fn check_unused(definitions: &Definitions, spec: &Fields<'_>, gates: &BTreeSet<S
         .strategies
         .values()
         .filter_map(|strategy| strategy.node.as_map()?.get("extends")?.as_text());
-    let phases = spec
-        .get("phases")
-        .map(|node| value::one_or_more(node))
-        .unwrap_or_default();
+    let phases = spec.get("phases").map(value::one_or_more).unwrap_or_default();
     let chosen = phases
         .iter()
         .filter_map(|phase| phase.as_map()?.get("strategy")?.as_text());
@@ -336,7 +333,7 @@ fn judge_policies(definitions: &Definitions, workflow: &Workflow, name: &Place, 
 pub fn check_libraries(libraries: &[&Enveloped<'_>], cx: &mut Context<'_>) {
     let bindings = Bindings::of_library();
     let mut definitions = Definitions::default();
-    add_documents(&mut definitions, &built_in::libraries(), Origin::BuiltIn, &bindings, cx);
+    add_documents(&mut definitions, built_in::libraries(), Origin::BuiltIn, &bindings, cx);
     let imported = imported(libraries.iter().copied(), cx);
     add_documents(&mut definitions, &imported, Origin::Imported, &bindings, cx);
     for library in libraries {

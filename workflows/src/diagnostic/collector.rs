@@ -34,6 +34,13 @@ impl Diagnostics {
         }
     }
 
+    /// Whether something has been said about a place already.
+    pub fn mentions(&self, place: &Place) -> bool {
+        let start = place.span().start;
+        let is_there = |known: &Place| known.span().start == start && known.source().name() == place.source().name();
+        self.kept.iter().any(|diagnostic| is_there(&diagnostic.place))
+    }
+
     /// Whether any error has been added.
     pub fn has_errors(&self) -> bool {
         self.kept.iter().any(Diagnostic::is_error) || matches!(self.first_left_out, Some((_, Severity::Error)))

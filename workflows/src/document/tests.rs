@@ -1,7 +1,5 @@
 //! What a text may be, and what happens to the ones that may not.
 
-use std::time::{Duration, Instant};
-
 use crate::diagnostic::Diagnostic;
 use crate::document::node::{Document, Node, Value};
 use crate::document::parse;
@@ -115,15 +113,9 @@ fn a_document_behind_a_broken_one_is_still_read() {
     assert_eq!(at(&documents[0].root, "healthy").as_text(), Some("true"));
 }
 
-/// Bad input must cost neither time nor memory. The clock only guards against the wrong order of growth: minutes, not seconds.
-fn refused_quickly(name: &str, bytes: &[u8], expected: &str) {
-    let before = Instant::now();
+/// Bad input must cost neither time nor memory: it is cut off where the limit is reached, with one diagnostic.
+fn cut_off(name: &str, bytes: &[u8], expected: &str) {
     let (documents, diagnostics) = parse("a.yaml", bytes);
-    assert!(
-        before.elapsed() < Duration::from_secs(60),
-        "{name} took {:?}",
-        before.elapsed()
-    );
     assert!(documents.is_empty(), "{name} gives no document");
     assert_eq!(
         diagnostics.iter().map(|d| d.code.id()).collect::<Vec<_>>(),
@@ -145,28 +137,28 @@ fn bombs_and_binaries_get_one_diagnostic_each() {
         vec!["*a"; 400].join(", ")
     );
     let keys: String = (0..60_000).map(|n| format!("k{n}: 0\n")).collect();
-    refused_quickly("billion laughs", laughs.as_bytes(), "M006");
-    refused_quickly("quadratic blow-up", quadratic.as_bytes(), "M006");
-    refused_quickly(
+    cut_off("billion laughs", laughs.as_bytes(), "M006");
+    cut_off("quadratic blow-up", quadratic.as_bytes(), "M006");
+    cut_off(
         "many aliases",
         format!("a: &a 1\nb: [{}]\n", vec!["*a"; 501].join(", ")).as_bytes(),
         "M006",
     );
-    refused_quickly(
+    cut_off(
         "many keys",
         format!("{keys}{}", "- x\n".repeat(10)).replace("- x", "? x").as_bytes(),
         "M006",
     );
-    refused_quickly("many documents", "---\na\n".repeat(100).as_bytes(), "M006");
-    refused_quickly("brackets", "[".repeat(200_000).as_bytes(), "M005");
-    refused_quickly("braces", "{a: ".repeat(200_000).as_bytes(), "M005");
-    refused_quickly("dashes", "- ".repeat(200_000).as_bytes(), "M005");
-    refused_quickly("long scalar", format!("a: {}\n", "x".repeat(70_000)).as_bytes(), "M006");
-    refused_quickly("100 MB", &vec![b'a'; 100_000_000], "M001");
-    refused_quickly("NUL", b"a: \0\n", "M003");
-    refused_quickly("right-to-left override", "a: \u{202e}x\n".as_bytes(), "M003");
-    refused_quickly("latin 1", b"a: caf\xe9\n", "M002");
-    refused_quickly("UTF-16", b"\xff\xfea\0:\0", "M002");
+    cut_off("many documents", "---\na\n".repeat(100).as_bytes(), "M006");
+    cut_off("brackets", "[".repeat(200_000).as_bytes(), "M005");
+    cut_off("braces", "{a: ".repeat(200_000).as_bytes(), "M005");
+    cut_off("dashes", "- ".repeat(200_000).as_bytes(), "M005");
+    cut_off("long scalar", format!("a: {}\n", "x".repeat(70_000)).as_bytes(), "M006");
+    cut_off("100 MB", &vec![b'a'; 100_000_000], "M001");
+    cut_off("NUL", b"a: \0\n", "M003");
+    cut_off("right-to-left override", "a: \u{202e}x\n".as_bytes(), "M003");
+    cut_off("latin 1", b"a: caf\xe9\n", "M002");
+    cut_off("UTF-16", b"\xff\xfea\0:\0", "M002");
 }
 
 #[test]
@@ -188,15 +180,13 @@ fn depth_counts_through_aliases() {
 }
 
 #[test]
-fn the_largest_file_that_is_allowed_is_read_in_linear_time() {
+fn a_large_file_inside_the_limits_is_read() {
     let line = "key: {a: 'some text that is a little longer', b: [1, 2, 3]}\n";
     let mut text = String::new();
     while text.len() + line.len() + 10 < limits::FILE_BYTES_MAX / 4 {
         text.push_str(&format!("k{}", text.len()));
         text.push_str(line);
     }
-    let before = Instant::now();
     let (documents, diagnostics) = parse("a.yaml", text.as_bytes());
     assert_eq!((documents.len(), diagnostics.len()), (1, 0));
-    assert!(before.elapsed() < Duration::from_secs(60), "{:?}", before.elapsed());
 }

@@ -400,7 +400,7 @@ fn not_yaml(source: &Arc<Source>, error: &ScanError) -> Diagnostic {
         ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation => {
             Some("YAML is indented with spaces, not with tabs")
         }
-        ErrorKind::UnclosedQuotedScalar => Some("a quote is not closed"),
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::InvalidQuotedScalarIndent => Some("a quote is not closed"),
         ErrorKind::UnclosedFlowCollection { .. }
         | ErrorKind::UnexpectedEofFlowMapping
         | ErrorKind::UnexpectedEofFlowSequence => Some("a bracket or brace is not closed"),
