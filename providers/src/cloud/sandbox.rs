@@ -346,6 +346,8 @@ mod tests {
     fn quick(dir: &Path) -> Options {
         let timings = Timings {
             drain: Duration::from_millis(30),
+            // A busy machine is not a stuck deployment.
+            stuck_after: Duration::from_secs(15),
             ..Timings::default().paced(0.02)
         };
         Options {

@@ -131,7 +131,7 @@ pub async fn await_running(state_dir: &Path, patience: Duration) -> Option<Addre
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, Lock, LockError, find};
+    use super::{Address, Lock, LockError, find, last_port};
     use crate::sandbox::listener;
 
     #[test]
@@ -155,6 +155,11 @@ mod tests {
         };
         address.write(dir.path()).unwrap();
         assert_eq!(find(dir.path()).await, None);
+        assert_eq!(
+            last_port(dir.path()),
+            Some(closed.port()),
+            "the next sandbox tries this port again"
+        );
         std::fs::write(super::file(dir.path()), "{").unwrap();
         assert_eq!(find(dir.path()).await, None);
     }

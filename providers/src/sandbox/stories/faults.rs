@@ -116,7 +116,7 @@ async fn a_deployment_can_hang_and_says_why_and_the_way_back_stays_open() {
 async fn a_slow_start_takes_its_time_and_arrives() {
     let story = Story::begin(0.0).await;
     story
-        .region(json!({ "serving": "v1", "faults": { "v2": { "slowStart": "600ms" } } }))
+        .region(json!({ "serving": "v1", "faults": { "v2": { "slowStart": "3s" } } }))
         .await;
     story.applied(1, candidate("10%")).await;
     assert!(story.stuck().await.contains("0 of 2 instances of v2 are ready"));

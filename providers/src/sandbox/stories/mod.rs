@@ -63,9 +63,12 @@ impl Story {
     }
 
     async fn continued(dir: &Path, requests_per_second: f64) -> Self {
-        let sandbox = Sandbox::start(options(dir, requests_per_second)).await.unwrap();
+        Self::with(options(dir, requests_per_second)).await
+    }
+
+    async fn with(options: Options) -> Self {
         Self {
-            sandbox,
+            sandbox: Sandbox::start(options).await.unwrap(),
             client: http_client(),
             _dir: None,
         }
@@ -279,7 +282,7 @@ async fn a_restart_keeps_regions_shares_fences_and_faults() {
 
     let story = Story::continued(dir.path(), 0.0).await;
     let after = story.settled().await;
-    for kept in ["fence", "desired", "promoted", "address"] {
+    for kept in ["fence", "desired", "promoted"] {
         assert_eq!(before[kept], after[kept]);
     }
     assert_eq!(share(&after, "v2"), "25%");
@@ -322,7 +325,11 @@ async fn a_version_gets_weight_only_once_all_its_instances_are_ready() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_moves_traffic_first_and_then_retires_the_candidate() {
-    let story = Story::begin(0.0).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path(), 0.0);
+    // Long enough to be seen draining on a busy machine.
+    options.timings.drain = Duration::from_secs(2);
+    let story = Story::with(options).await;
     story.region(serving()).await;
     story.applied(1, candidate("100%")).await;
     story.settled().await;
@@ -341,6 +348,28 @@ async fn a_rollback_moves_traffic_first_and_then_retires_the_candidate() {
 
     story.applied(3, json!({ "primary": "v2" })).await;
     assert_eq!(story.settled().await["promoted"], "v2");
+    story.sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healthy_release_costs_no_request() {
+    let story = Story::begin(300.0).await;
+    story.region(serving()).await;
+    let orders = [
+        candidate("0%"),
+        candidate("50%"),
+        candidate("100%"),
+        json!({ "primary": "v2" }),
+        json!({ "primary": "v2", "candidate": { "version": "v3", "share": "50%" } }),
+        json!({ "primary": "v2" }),
+    ];
+    for (seq, desired) in (1..).zip(orders) {
+        story.applied(seq, desired).await;
+        story.settled().await;
+    }
+    let live = |code: &str| format!(r#"sum(http_requests_total{{traffic="live",code{code}"200"}})"#);
+    story.metric(&live("="), |count| count > 100.0).await;
+    assert_eq!(story.metric(&live("!="), |_| true).await, 0.0, "answers other than 200");
     story.sandbox.stop().await;
 }
 
