@@ -2,6 +2,7 @@
 
 mod cli;
 mod report;
+mod secrets;
 mod world;
 
 use std::process::ExitCode;

@@ -1,11 +1,17 @@
 //! The command line: one verb a file, one list.
 
+pub mod desk;
 pub mod exit;
 pub mod problem;
 
-mod desk;
+mod drive;
 mod file;
+mod follow;
+mod live;
+mod outcome;
+mod post;
 mod reference;
+mod shelf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -41,7 +47,7 @@ macro_rules! verbs {
 
         async fn dispatch(verb: Verb, desk: &Desk) -> Result<Exit, Problem> {
             match verb {
-                $(Verb::$name(args) => $module::run(args, desk).await,)*
+                $(Verb::$name(args) => Box::pin($module::run(args, desk)).await,)*
             }
         }
     };
@@ -52,8 +58,29 @@ verbs! {
     init Init
     validate Validate
     plan Plan
+    simulate Simulate
+    // A run.
+    run Run
+    resume Resume
+    runs Runs
+    status Status
+    why Why
+    watch Watch
+    // People.
+    approve Approve
+    reject Reject
+    pause Pause
+    abort Abort
+    rollback Rollback
+    retry Retry
+    skip Skip
+    promote Promote
+    // Afterwards.
+    journal Journal
+    replay Replay
     // About the language.
     explain Explain
+    schema Schema
     completions Completions
     // The world.
     sandbox Sandbox

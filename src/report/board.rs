@@ -1,7 +1,6 @@
 //! The board: regions × stages, bakes counting down, gate readings against their thresholds.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use meridian_engine::run::effect::Place;
 use meridian_engine::run::reading::Answer;
 use meridian_engine::run::state::{GateState, Life, Run};
@@ -25,7 +24,6 @@ pub struct Board<'a> {
     pub run: &'a Run,
     pub history: &'a History,
     pub now: Timestamp,
-    pub zone: &'a TimeZone,
     /// How `meridian` is called here.
     pub program: &'a str,
 }

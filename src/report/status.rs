@@ -56,10 +56,15 @@ pub fn outcome(run: &Run) -> Outcome {
             ..
         } => Outcome::Refused,
         Standing::Attention { .. } => Outcome::NeedsAttention,
-        Standing::RollingBack => Outcome::Running,
-        Standing::Submitted | Standing::Running if run.is_paused() => Outcome::Paused,
-        Standing::Submitted | Standing::Running if is_held(run) => Outcome::Held,
-        Standing::Submitted | Standing::Running => Outcome::Running,
+        Standing::Submitted | Standing::Running | Standing::RollingBack => {
+            if run.is_paused() {
+                Outcome::Paused
+            } else if is_held(run) {
+                Outcome::Held
+            } else {
+                Outcome::Running
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod http;
+pub mod metric;
 pub mod question;
 
 use std::sync::Arc;

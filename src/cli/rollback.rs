@@ -1,0 +1,27 @@
+//! `rollback`: everything back, also after the end.
+
+use meridian_engine::run::signal::Request;
+
+use super::desk::{Author, Desk, Printing};
+use super::exit::Exit;
+use super::post::{self, Posting};
+use super::problem::Problem;
+
+/// Roll back every region of a run, also after it was promoted
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The run
+    run: String,
+    /// Why, kept in the journal
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    author: Author,
+    #[command(flatten)]
+    printing: Printing,
+}
+
+pub async fn run(args: Args, desk: &Desk) -> Result<Exit, Problem> {
+    let request = Request::Rollback { reason: args.reason };
+    post::post(desk, Posting { run: args.run, request, by: args.author.person()?, printing: args.printing }).await
+}
