@@ -1,1 +1,5 @@
 //! The one integration binary of the workspace.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod architecture;
