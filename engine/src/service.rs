@@ -2,6 +2,8 @@
 //!
 //! One facade for the command line and the server; neither talks to a store by itself.
 
+pub mod serve;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;

@@ -12,7 +12,8 @@ pub fn outcome(run: &Run) -> &'static str {
             Ending::Refused => "refused",
         },
         Standing::Attention { .. } => "needs-attention",
-        Standing::Submitted | Standing::Running | Standing::RollingBack => {
+        Standing::RollingBack => "running",
+        Standing::Submitted | Standing::Running => {
             let waits = |run: &Run| {
                 run.state()
                     .nodes

@@ -108,7 +108,8 @@ pub enum Drive {
     Quarantined,
 }
 
-/// A running engine. Dropped without [`Engine::shut_down`], it leaves its leases to run out.
+/// A running engine. Dropped without [`Engine::shut_down`], it stops where it stands, as in a crash, and leaves its leases to
+/// run out.
 pub struct Engine {
     core: Arc<Core>,
     tell: Tell,
@@ -160,7 +161,7 @@ impl Engine {
             },
         };
         let (reports, reported) = mpsc::unbounded_channel();
-        let shards = (0..options.shards.max(1))
+        let (shards, mut tasks): (Vec<_>, Vec<_>) = (0..options.shards.max(1))
             .map(|_| {
                 let (sender, inbox) = mpsc::unbounded_channel();
                 let shard = Shard::new(
@@ -170,10 +171,9 @@ impl Engine {
                     reports.clone(),
                     tell.clone(),
                 );
-                tokio::spawn(shard.work());
-                sender
+                (sender, tokio::spawn(shard.work()))
             })
-            .collect();
+            .unzip();
         let drives = match &scope {
             Scope::Everything => HashMap::new(),
             Scope::Only(runs) => runs.iter().map(|run| (run.clone(), Drive::Waiting)).collect(),
@@ -191,10 +191,8 @@ impl Engine {
             leaving: watch::Sender::new(false),
         });
         let finder = tokio::spawn(Arc::clone(&core).find(reported));
-        let tasks = vec![
-            tokio::spawn(Arc::clone(&core).listen()),
-            tokio::spawn(Arc::clone(&core).renew()),
-        ];
+        tasks.push(tokio::spawn(Arc::clone(&core).listen()));
+        tasks.push(tokio::spawn(Arc::clone(&core).renew()));
         Engine {
             core,
             tell,
@@ -232,9 +230,9 @@ impl Engine {
     }
 
     /// Finishes what is being written, hands the leases back and ends, within the grace of the options.
-    pub async fn shut_down(self) {
+    pub async fn shut_down(mut self) {
         self.core.leaving.send_replace(true);
-        if let Err(error) = self.finder.await {
+        if let Err(error) = (&mut self.finder).await {
             error!(%error, "the search for due runs had ended before");
         }
         let acks: Vec<_> = self
@@ -253,6 +251,12 @@ impl Engine {
             _ = futures_util::future::join_all(acks) => {}
             () = over => warn!("some runs could not be handed back in time; their leases run out by themselves"),
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.finder.abort();
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }

@@ -9,3 +9,8 @@ pub mod schedule;
 pub mod shard;
 pub mod tell;
 pub mod world;
+
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod stories;
