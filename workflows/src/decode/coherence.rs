@@ -1,8 +1,9 @@
 //! What only shows when everything has been read: order of phases, rising shares, what platforms can do, unwatched stages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
+use jiff::Timestamp;
 
 use crate::decode::context::Context;
 use crate::decode::phases::Placed;
@@ -10,13 +11,15 @@ use crate::decode::{gate, regions};
 use crate::diagnostic::{Code, Diagnostic, suggestion};
 use crate::document::source::Place;
 use crate::limits;
-use crate::workflow::{Exposure, GateKind, Zone};
+use crate::window::{Opening, judged_zone, opening};
+use crate::workflow::{Calendar, Exposure, GateKind, Zone};
 
 /// Everything that has been read of a workflow.
 pub struct Whole<'a> {
     pub regions: &'a IndexMap<String, regions::Placed>,
     pub phases: &'a [Placed],
     pub gates: &'a IndexMap<String, gate::Placed>,
+    pub calendars: &'a BTreeMap<String, Calendar>,
     /// Where `phases` is written.
     pub place: Place,
 }
@@ -30,6 +33,7 @@ pub fn check(whole: &Whole<'_>, cx: &mut Context<'_>) {
     check_zones(whole, cx);
     if !cx.diagnostics.has_errors() {
         check_watching(whole, cx);
+        check_windows(whole, cx);
     }
 }
 
@@ -301,6 +305,27 @@ fn check_zones(whole: &Whole<'_>, cx: &mut Context<'_>) {
                 Diagnostic::new(Code::ZONE, place.clone(), message)
                     .and(region.name.clone(), "the region")
                     .hint("give the region a `timezone`, or the window one of its own"),
+            );
+        }
+    }
+}
+
+/// Windows that are shut for good. The language knows no clock; two years from a fixed day show every week and every holiday.
+fn check_windows(whole: &Whole<'_>, cx: &mut Context<'_>) {
+    const DAY: Timestamp = Timestamp::constant(1_767_225_600, 0);
+    for (name, placed) in whole.gates {
+        let GateKind::Window(window) = &placed.gate.kind else {
+            continue;
+        };
+        // Weekly hours are the same in every zone; where the region's counts, any will do.
+        let Ok(zone) = judged_zone(window, Some("UTC")) else {
+            continue;
+        };
+        if let Opening::Closed { opens: None, .. } = opening(window, whole.calendars, &zone, DAY) {
+            let message = format!("the window `{name}` is not open once in two years");
+            cx.report(
+                Diagnostic::new(Code::NEVER_OPENS, placed.definition.key.clone(), message)
+                    .hint("a release would be held there for ever; widen the hours, or narrow the calendars"),
             );
         }
     }

@@ -56,11 +56,18 @@ impl<'a> Context<'a> {
     /// Notes a known kind that this build cannot run yet; nothing of it is ignored.
     pub fn check_availability(&mut self, availability: Availability, place: &Place, feature: String) {
         if availability == Availability::NotYet {
-            self.report(
-                Diagnostic::new(Code::NOT_YET, place.clone(), format!("{feature} is not available yet"))
-                    .hint("the workflow can be checked and planned; `run` refuses it until this build knows how"),
+            self.not_yet(
+                place,
+                &feature,
+                "the workflow can be checked and planned; `run` refuses it until this build knows how",
             );
             self.not_yet.insert(feature);
         }
+    }
+
+    /// Says that something is not available yet.
+    pub fn not_yet(&mut self, place: &Place, feature: &str, hint: &str) {
+        let message = format!("{feature} is not available yet");
+        self.report(Diagnostic::new(Code::NOT_YET, place.clone(), message).hint(hint));
     }
 }

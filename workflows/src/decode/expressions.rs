@@ -4,7 +4,7 @@ use crate::decode::context::Context;
 use crate::decode::value;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::node::Node;
-use crate::expression::{Expression, Problem, Record, Scope, Type, Unit};
+use crate::expression::{Expression, Problem, Record, Scope, Template, Type, Unit};
 use crate::workflow::MetricUnit;
 
 /// Reports problems of an expression or template that stands in `node`.
@@ -59,6 +59,12 @@ pub fn arm() -> Record {
 /// The region, as queries and gates see it.
 pub fn region() -> Record {
     Record::new("region").with("name", Type::String)
+}
+
+/// Whether a template can only be filled in where there is a region: it names the region or one of its arms.
+pub fn needs_region(template: &str) -> bool {
+    let template = Template::parse(template).0;
+    template.mentions("arm") || template.mentions("region")
 }
 
 /// The unit of the expression language that a metric's unit is.

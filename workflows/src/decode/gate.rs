@@ -8,12 +8,12 @@ use crate::decode::context::Context;
 use crate::decode::definitions::{Definition, Definitions};
 use crate::decode::fields::Fields;
 use crate::decode::shape::{Form, Shape, optional};
-use crate::decode::{approval, http, metric, threshold, value, window};
+use crate::decode::{approval, expressions, http, metric, threshold, value, window};
 use crate::diagnostic::{Code, Diagnostic, suggestion};
 use crate::document::node::{Entry, Map, Node, Value};
 use crate::duration::Duration;
 use crate::vocabulary::Availability;
-use crate::workflow::{Calendar, Gate, GateKind, Policy};
+use crate::workflow::{Calendar, Gate, GateKind, Policy, Text};
 
 pub static GATE: Shape = Shape {
     name: "a gate",
@@ -128,6 +128,8 @@ pub struct Placed {
     pub gate: Gate,
     pub definition: Definition,
     pub availability: Availability,
+    /// It cannot be asked where there is no region, at a phase's barrier.
+    pub needs_region: bool,
 }
 
 /// Reads one gate.
@@ -162,6 +164,7 @@ pub fn read(name: &str, definition: &Definition, referred: &Referred<'_>, cx: &m
         },
     };
     Some(Placed {
+        needs_region: needs_region(&kind, referred),
         gate: common(kind, &fields, cx),
         definition: definition.clone(),
         availability,
@@ -218,6 +221,27 @@ fn without_foreign_kinds(node: &Node, map: &Map) -> Node {
     Node {
         place: node.place.clone(),
         value: Value::Map(Map { entries }),
+    }
+}
+
+fn needs_region(kind: &GateKind, referred: &Referred<'_>) -> bool {
+    let any_text = |texts: &BTreeMap<String, Text>| {
+        texts.values().any(|text| match text {
+            Text::Template(template) => expressions::needs_region(template),
+            Text::Secret(_) => false,
+        })
+    };
+    match kind {
+        GateKind::Metric(gate) => referred
+            .metrics
+            .get(&gate.query)
+            .is_some_and(|metric| metric.needs_region),
+        GateKind::Http(gate) => {
+            let texts = std::iter::once(&gate.url).chain(&gate.body);
+            texts.into_iter().any(|text| expressions::needs_region(text)) || any_text(&gate.headers)
+        }
+        GateKind::Command(gate) => gate.run.iter().any(|text| expressions::needs_region(text)) || any_text(&gate.env),
+        GateKind::Approval(_) | GateKind::Window(_) | GateKind::NotYet { .. } => false,
     }
 }
 

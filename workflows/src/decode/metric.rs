@@ -4,7 +4,7 @@ use crate::decode::context::Context;
 use crate::decode::definitions::Definition;
 use crate::decode::fields::Fields;
 use crate::decode::shape::{Form, Kinds, Shape, optional, required};
-use crate::decode::{kinds, value};
+use crate::decode::{expressions, kinds, value};
 use crate::diagnostic::{Code, Diagnostic, suggestion};
 use crate::document::node::Node;
 use crate::document::source::Place;
@@ -57,6 +57,8 @@ pub struct Placed {
     pub metric: Metric,
     pub query: Place,
     pub mentions_arm: bool,
+    /// It cannot be read where there is no region, at a phase's barrier.
+    pub needs_region: bool,
     pub has_samples: bool,
 }
 
@@ -89,9 +91,12 @@ pub fn read(name: &str, definition: &Definition, sources: &[&str], cx: &mut Cont
     let query = fields.get("query")?;
     let text = value::text(query, cx)?;
     let samples = fields.text("samples", cx);
+    let templates = std::iter::once(&text).chain(&samples);
+    let needs_region = templates.into_iter().any(|text| expressions::needs_region(text));
     Some(Placed {
         query: query.place.clone(),
         mentions_arm: Template::parse(&text).0.mentions("arm"),
+        needs_region,
         has_samples: samples.is_some(),
         metric: Metric {
             source: source?,

@@ -43,7 +43,7 @@ use crate::diagnostic::{Code, Diagnostic, has_errors};
 use crate::document::node::Document;
 use crate::document::source::{Place, Source};
 use crate::document::{self};
-use crate::vocabulary::{Availability, Vocabulary};
+use crate::vocabulary::Vocabulary;
 use crate::workflow::Workflow;
 
 /// What a text is read against.
@@ -95,13 +95,8 @@ pub fn read(file: &str, bytes: &[u8], surroundings: &Surroundings<'_>) -> Readin
     let workflows: Vec<&Enveloped<'_>> = of_kind(Kind::Workflow).collect();
     let libraries: Vec<&Enveloped<'_>> = of_kind(Kind::Library).collect();
     for scenario in of_kind(Kind::Scenario) {
-        cx.check_availability(
-            Availability::NotYet,
-            &scenario.name_place,
-            "the kind `Scenario`".to_owned(),
-        );
-        // A scenario is no part of the workflow: its absence keeps nobody from running it.
-        cx.not_yet.shift_remove("the kind `Scenario`");
+        let hint = "the Scenario is left alone; the Workflow can be checked, planned and run without it";
+        cx.not_yet(&scenario.name_place, "the kind `Scenario`", hint);
     }
     let workflow = match workflows[..] {
         [] => {

@@ -139,6 +139,7 @@ fn phase(node: &Node, previous: Option<String>, referred: &Referred<'_>, cx: &mu
     value::check_name(&name, &written.place, cx);
     let (regions, region_places) = regions(&fields, &name, referred, cx);
     let own = Uses::read(&fields, &referred.gates, cx);
+    check_barrier(&fields, &referred.gates, cx);
     let (stages, ladder) = stages(&fields, &name, &own, written, referred, cx)?;
     let (needs, need_places) = match fields.get("needs") {
         None => (previous.into_iter().collect(), Vec::new()),
@@ -215,6 +216,21 @@ fn regions(
         );
     }
     (names, places)
+}
+
+/// A phase's own gates are asked once, before any of its regions: what names a region or an arm has no answer there.
+fn check_barrier(fields: &Fields<'_>, gates: &GateNames<'_>, cx: &mut Context<'_>) {
+    for item in fields.list("before", cx) {
+        let Some(name) = item.as_text() else { continue };
+        if gates.read.get(name).is_some_and(|gate| gate.needs_region) {
+            let message =
+                format!("the gate `{name}` asks about a region, but a phase is opened before any of its regions");
+            cx.report(
+                Diagnostic::new(Code::GATE_MISPLACED, item.place.clone(), message)
+                    .hint("name it in `before` of a stage or of the strategy, where it is asked in each region"),
+            );
+        }
+    }
 }
 
 /// The phase's stages with all gates that they are given from above.

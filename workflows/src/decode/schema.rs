@@ -245,9 +245,12 @@ fn definition_name(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::{definition_name, schema};
     use crate::decode::testing::vocabulary;
-    use crate::decode::value;
+    use crate::decode::{Given, Surroundings, read, value};
+    use crate::diagnostic::render::{Colour, render_all};
     use crate::document::parse;
 
     fn documents(text: &str) -> Vec<serde_json::Value> {
@@ -275,6 +278,41 @@ mod tests {
                 .collect();
             assert!(problems.is_empty(), "{problems:#?}");
         }
+    }
+
+    #[test]
+    fn every_example_of_the_repository_is_accepted_by_decoder_and_schema() {
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+        let validator = jsonschema::validator_for(&schema(&vocabulary())).unwrap();
+        let mut seen = 0;
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if !name.ends_with(".yaml") {
+                continue;
+            }
+            seen += 1;
+            let text = std::fs::read_to_string(directory.join(&name)).unwrap();
+            let load = |file: &str| std::fs::read(directory.join(file)).map_err(|error| error.to_string());
+            let surroundings = Surroundings {
+                vocabulary: &vocabulary(),
+                load: &load,
+                inputs: Given::Some(&BTreeMap::new()),
+            };
+            let reading = read(&name, text.as_bytes(), &surroundings);
+            assert!(
+                !reading.has_errors(),
+                "{}",
+                render_all(&reading.diagnostics, Colour::Plain)
+            );
+            for document in documents(&text) {
+                let problems: Vec<String> = validator
+                    .iter_errors(&document)
+                    .map(|problem| problem.to_string())
+                    .collect();
+                assert!(problems.is_empty(), "{name}: {problems:#?}");
+            }
+        }
+        assert!(seen > 0);
     }
 
     #[test]

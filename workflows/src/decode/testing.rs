@@ -47,6 +47,7 @@ pub fn vocabulary() -> Vocabulary {
         gates: available.into_iter().chain(later).collect(),
         sources: vec![
             kind(Availability::Available)("prometheus"),
+            kind(Availability::Available)("sandbox"),
             kind(Availability::NotYet)("datadog"),
         ],
         notifiers: vec![kind(Availability::NotYet)("slack")],

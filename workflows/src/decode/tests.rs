@@ -171,7 +171,7 @@ fn gates_have_the_settings_and_defaults_that_the_language_promises() {
     let text = small(
         "  sources: {prom: {prometheus: {address: 'http://p:9090'}}}\n  gates:\n    errors:\n      metric: {query: error-rate, minSamples: 100, \
          holdWhen: candidate > 1.5 * baseline, rollbackWhen: candidate > percent(1)}\n      for: 2m\n    smoke: {http: {url: 'http://${{ region.name }}/health', status: 2xx, passWhen: body.ok == true}}\n    \
-         yes: {approval: }\n  phases: [{name: all, regions: [eu], stages: [100%], before: [smoke, yes], watch: [errors]}]\n",
+         yes: {approval: }\n  phases: [{name: all, regions: [eu], stages: [{traffic: 100%, before: [smoke]}], before: [yes], watch: [errors]}]\n",
     );
     let workflow = workflow(&text);
     let gate = &workflow.gates["errors"];

@@ -141,6 +141,7 @@ pub fn read(
         regions: &regions,
         phases: &phases,
         gates: &read.gates,
+        calendars: &read.calendars,
         place: spec.key_place("phases"),
     };
     coherence::check(&whole, cx);

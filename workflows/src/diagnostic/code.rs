@@ -158,6 +158,7 @@ codes! {
     "M085" Warning REGION_UNUSED
     "M086" Warning GLOBAL_TRAFFIC
     "M087" Warning UNUSED
+    "M088" Warning NEVER_OPENS
     // The flood
     "M099" Error MORE
 }

@@ -41,11 +41,7 @@ fn readable<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Box<Diagnostic>>
         ))
     };
     if bytes.len() > limits::FILE_BYTES_MAX {
-        let message = format!(
-            "the file has {} bytes, at most {} are read",
-            bytes.len(),
-            limits::FILE_BYTES_MAX
-        );
+        let message = format!("the file has more than {} bytes", limits::FILE_BYTES_MAX);
         return refused(
             Code::FILE_TOO_LARGE,
             "",
