@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::rules::{
-    ClaimVerdict, OUTCOME_AT_START, Position, TargetRow, believe, check_entries, judge_claim, run_name,
+    ClaimVerdict, OUTCOME_AT_START, Position, TargetRow, believe, check_entries, check_first, judge_claim, run_name,
     wake_when_parked,
 };
 use crate::ports::store::{
@@ -319,6 +319,8 @@ impl Shelf {
         };
         let from = row.snapshot.as_ref().map_or(Position::START, |(position, _)| *position);
         let after: Vec<RawEntry> = row.journal.iter().filter(|raw| raw.seq > from.seq).cloned().collect();
+        let entries = believe(&row.head.run, from, &after, head)?;
+        check_first(&row.head, &entries)?;
         Ok(Stored {
             plan: self
                 .plans
@@ -326,7 +328,7 @@ impl Shelf {
                 .cloned()
                 .ok_or_else(|| Error::UnknownPlan(row.head.fingerprint.clone()))?,
             snapshot: row.snapshot.as_ref().map(|(_, body)| body.clone()),
-            entries: believe(&row.head.run, from, &after, head)?,
+            entries,
             head: row.head.clone(),
             signals: self.open_signals(key).map(|posted| posted.signal.clone()).collect(),
         })

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::ports::store::{Error, RawEntry, SealedEntry};
+use crate::ports::store::{Error, Head, RawEntry, SealedEntry};
 use crate::run::entry::{Broken, Entry, Hash, digest};
+use crate::run::event::Event;
 use crate::run::state::RunId;
 
 /// A run's outcome before anybody has driven it.
@@ -97,6 +98,28 @@ pub fn believe(run: &RunId, from: Position, raw: &[RawEntry], head: Position) ->
         });
     }
     Ok(entries)
+}
+
+/// Checks that a journal's first entry, where it is among these, was written for the workflow and plan that the head names.
+///
+/// *Errors*: [`Error::Damaged`].
+pub fn check_first(head: &Head, entries: &[Entry]) -> Result<(), Error> {
+    let Some(first) = entries.first().filter(|entry| entry.seq == 1) else {
+        return Ok(());
+    };
+    let is_anothers = first.events.iter().any(|event| match event {
+        Event::Submitted {
+            workflow, fingerprint, ..
+        } => *workflow != head.workflow || *fingerprint != head.fingerprint,
+        _ => false,
+    });
+    if is_anothers {
+        return Err(Error::Damaged {
+            run: head.run.clone(),
+            why: "its head names another workflow or plan than its first entry".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 pub fn damaged(run: &RunId, broken: Broken) -> Error {

@@ -194,6 +194,7 @@ impl Identity {
 
     /// *Errors*: [`Error::Refused`] when the file is older than what this machine has seen of it.
     pub fn check(&self, connection: &Connection) -> Result<(), Error> {
+        // The anchor is read first: what it says was committed before, and the file can only be further on.
         let Some((anchored_id, anchored)) = self.read_anchor() else {
             return Ok(());
         };
@@ -209,25 +210,28 @@ impl Identity {
         Ok(())
     }
 
-    /// Raises the generation: called once by every handle before its first write.
+    /// Raises the generation, in the transaction of a handle's first write.
     pub fn rise(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
-        let generation: i64 = connection.query_row(
-            "UPDATE meta SET value = value + 1 WHERE key = 'generation' RETURNING value",
-            [],
-            |row| row.get(0),
-        )?;
-        let (id, _) = read_identity(connection)?;
+        connection
+            .execute("UPDATE meta SET value = value + 1 WHERE key = 'generation'", [])
+            .map(drop)
+    }
+
+    /// Anchors the generation. Only what was committed may be anchored: a process that is killed before its commit must not
+    /// make the store look older than it is.
+    pub fn anchor_generation(&self, connection: &Connection) {
+        let Ok((id, generation)) = read_identity(connection) else {
+            return;
+        };
         let is_newer = self
             .read_anchor()
             .is_none_or(|(anchored_id, anchored)| anchored_id != id || anchored < generation);
         if is_newer {
             // An anchor that cannot be written makes a restored copy harder to notice and nothing else worse.
-            let written = write_anchor(&self.anchor(), &format!("{id} {generation}\n"));
-            if let Err(error) = written {
+            if let Err(error) = write_anchor(&self.anchor(), &format!("{id} {generation}\n")) {
                 tracing::warn!(path = %self.anchor().display(), %error, "the store's anchor cannot be written");
             }
         }
-        Ok(())
     }
 
     fn read_anchor(&self) -> Option<(String, i64)> {

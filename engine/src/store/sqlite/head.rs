@@ -18,16 +18,28 @@ const COLUMNS: &str = "w.name, h.number, p.fingerprint, h.created, h.at, h.seq, 
                        h.quarantined FROM heads h JOIN workflows w ON w.id = h.workflow JOIN plans p ON p.id = h.plan";
 
 /// The row that a run's name leads to.
+///
+/// *Errors*: [`Error::UnknownRun`]; [`Error::Damaged`] when index and table disagree about the name, because following either
+/// would drive one run in the name of another.
 pub fn key(connection: &Connection, run: &RunId) -> Result<i64, Fault> {
     let unknown = || Error::UnknownRun(run.clone());
     let (workflow, number) = parse_name(run).ok_or_else(unknown)?;
-    let key = connection
+    let key: Option<i64> = connection
         .prepare_cached(
             "SELECT h.id FROM heads h JOIN workflows w ON w.id = h.workflow WHERE w.name = ?1 AND h.number = ?2",
         )?
         .query_row(params![workflow, number], |row| row.get(0))
         .optional()?;
-    Ok(key.ok_or_else(unknown)?)
+    let key = key.ok_or_else(unknown)?;
+    let named = name(connection, key)?;
+    if named == *run {
+        Ok(key)
+    } else {
+        Err(Fault::Answer(Error::Damaged {
+            run: run.clone(),
+            why: format!("the index of names leads to {named}"),
+        }))
+    }
 }
 
 pub fn name(connection: &Connection, key: i64) -> Result<RunId, rusqlite::Error> {

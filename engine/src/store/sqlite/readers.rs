@@ -11,8 +11,9 @@ use rusqlite::{Connection, OptionalExtension};
 use super::fault::{Fault, is_lasting, is_local, unavailable};
 use super::journal::{self, load, read_plan};
 use super::{file, head, signal};
-use crate::ports::store::{Error, Stored};
+use crate::ports::store::{Error, Head, Stored};
 use crate::run::state::RunId;
+use crate::store::rules::check_first;
 
 /// Connections kept open between uses; each holds some megabytes of pages.
 const IDLE_MAX: usize = 4;
@@ -106,7 +107,9 @@ impl Readers {
     pub fn load(&self, connection: &Connection, key: i64, run: &RunId) -> Result<Stored, Error> {
         let stored = (|| {
             let found = head::read(connection, key)?;
+            check_name(connection, key, run, &found.head)?;
             let journal::Read { snapshot, entries } = load(connection, key, &found)?;
+            check_first(&found.head, &entries)?;
             Ok(Stored {
                 plan: self.plan(connection, &found.head.fingerprint)?,
                 snapshot,
@@ -123,5 +126,22 @@ impl Readers {
             },
             Fault::Sqlite(error) => unavailable(&error),
         })
+    }
+}
+
+/// A name stands in the row and in its index; a run is known only where both say the same.
+fn check_name(connection: &Connection, key: i64, run: &RunId, head: &Head) -> Result<(), Fault> {
+    let known = match head::key(connection, run) {
+        Ok(known) => Some(known),
+        Err(Fault::Answer(Error::UnknownRun(_))) => None,
+        Err(fault) => return Err(fault),
+    };
+    if known == Some(key) && head.run == *run {
+        Ok(())
+    } else {
+        Err(Fault::Answer(Error::Damaged {
+            run: run.clone(),
+            why: format!("its row calls it {}", head.run),
+        }))
     }
 }

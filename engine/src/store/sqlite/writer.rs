@@ -304,6 +304,10 @@ impl Desk {
                 self.changes.send_modify(|count| *count += 1);
             }
             if let Some(connection) = &self.connection {
+                if !self.has_risen {
+                    self.identity.anchor_generation(connection);
+                    self.has_risen = true;
+                }
                 self.checkpoints.after_commit(connection);
             }
         }
@@ -326,7 +330,6 @@ impl Desk {
         run(connection, "BEGIN IMMEDIATE")?;
         if !self.has_risen {
             self.identity.rise(connection).map_err(Failed::Sqlite)?;
-            self.has_risen = true;
         }
         Ok(())
     }
