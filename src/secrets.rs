@@ -28,7 +28,11 @@ impl SecretsFile {
 
     fn place(&self, workflow: &str, name: &str) -> Result<String, Failure> {
         let shown = self.path.display();
-        let missing = || Failure::lasting(format!("the secret `{name}` is not given to workflow `{workflow}` in {shown}"));
+        let missing = || {
+            Failure::lasting(format!(
+                "the secret `{name}` is not given to workflow `{workflow}` in {shown}"
+            ))
+        };
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
@@ -37,9 +41,14 @@ impl SecretsFile {
         // The parser's own message could quote the text, so only its place is told.
         let mut written: Written = serde_json::from_str(&text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            Failure::lasting(format!("{shown} is not a map of workflows to secrets (line {line}, column {column})"))
+            Failure::lasting(format!(
+                "{shown} is not a map of workflows to secrets (line {line}, column {column})"
+            ))
         })?;
-        written.get_mut(workflow).and_then(|names| names.remove(name)).ok_or_else(missing)
+        written
+            .get_mut(workflow)
+            .and_then(|names| names.remove(name))
+            .ok_or_else(missing)
     }
 }
 

@@ -40,11 +40,15 @@ pub fn world(desk: &Desk) -> World {
     let world = World::new().with_provider(SANDBOX, Arc::new(sandbox));
     let metric = gate::metric::Metric::new(surroundings);
     let world = world.with_gate("metric", Arc::new(metric));
-    gate::gates(&secrets).into_iter().fold(world, |world, (kind, gate)| world.with_gate(kind, gate))
+    gate::gates(&secrets)
+        .into_iter()
+        .fold(world, |world, (kind, gate)| world.with_gate(kind, gate))
 }
 
 fn sandbox_address() -> Option<String> {
-    std::env::var(ADDRESS_VARIABLE).ok().filter(|address| !address.is_empty())
+    std::env::var(ADDRESS_VARIABLE)
+        .ok()
+        .filter(|address| !address.is_empty())
 }
 
 /// Whether some region lives in the sandbox of the state directory: one that names no address of its own.

@@ -56,10 +56,20 @@ fn engine(service: &Service, run: &RunId, desk: &Desk) -> Engine {
 }
 
 /// Drives one run and tells of it; its standing at the end decides the exit code.
-pub async fn drive(service: &Service, id: &RunId, patience: Patience, printing: Printing, desk: &Desk) -> Result<Exit, Problem> {
+pub async fn drive(
+    service: &Service,
+    id: &RunId,
+    patience: Patience,
+    printing: Printing,
+    desk: &Desk,
+) -> Result<Exit, Problem> {
     let mut follower = Follower::open(service, id).await?;
     let engine = engine(service, id, desk);
-    let stream = if printing.is_json() { Stream::Stderr } else { Stream::Stdout };
+    let stream = if printing.is_json() {
+        Stream::Stderr
+    } else {
+        Stream::Stdout
+    };
     let mut live = Live::new(desk, &follower.run, stream);
     let left = follow(&mut follower, &engine, &mut live, patience, desk).await;
     live.wipe();
@@ -130,9 +140,17 @@ fn is_stuck(run: &Run, desk: &Desk) -> bool {
 async fn finish(service: &Service, run: &Run, left: Left, printing: Printing, desk: &Desk) -> Result<Exit, Problem> {
     let (id, program) = (run.id(), desk.program());
     if left == Left::Quarantined {
-        let reason = service.store().head(id).await.ok().and_then(|head| head.quarantined).unwrap_or_default();
-        return Err(Problem::failed(format!("run {id} was set aside, because it made the engine fail: {reason}"))
-            .next(format!("its journal is whole: {program} journal {id} --verify")));
+        let reason = service
+            .store()
+            .head(id)
+            .await
+            .ok()
+            .and_then(|head| head.quarantined)
+            .unwrap_or_default();
+        return Err(Problem::failed(format!(
+            "run {id} was set aside, because it made the engine fail: {reason}"
+        ))
+        .next(format!("its journal is whole: {program} journal {id} --verify")));
     }
     if printing.is_json() {
         desk.paper.json(&status::json(run, desk.now(), &program));
@@ -142,7 +160,9 @@ async fn finish(service: &Service, run: &Run, left: Left, printing: Printing, de
     let resume = format!("{program} resume {id}");
     match left {
         Left::Interrupted => {
-            desk.paper.note(&format!("\nDetached; {id} stays where it is and goes on when somebody drives it:\n  {resume}\n"));
+            desk.paper.note(&format!(
+                "\nDetached; {id} stays where it is and goes on when somebody drives it:\n  {resume}\n"
+            ));
             Ok(Exit::Interrupted)
         }
         Left::Held => {
@@ -150,7 +170,9 @@ async fn finish(service: &Service, run: &Run, left: Left, printing: Printing, de
             for line in why::lines(run, &Driver::Process(owner()), desk.now(), &desk.zone, &program) {
                 desk.paper.note_line(&line);
             }
-            desk.paper.note(&format!("\nDetached, because nothing goes on by itself. Afterwards:\n  {resume}\n"));
+            desk.paper.note(&format!(
+                "\nDetached, because nothing goes on by itself. Afterwards:\n  {resume}\n"
+            ));
             Ok(Exit::Attention)
         }
         Left::AtRest | Left::Quarantined => {
@@ -168,7 +190,10 @@ async fn finish(service: &Service, run: &Run, left: Left, printing: Printing, de
 fn summary(run: &Run, desk: &Desk) {
     let state = run.state();
     let outcome = status::outcome(run);
-    let took = state.submitted_at.map(|since| clock::length(Duration::between(since, state.at))).unwrap_or_default();
+    let took = state
+        .submitted_at
+        .map(|since| clock::length(Duration::between(since, state.at)))
+        .unwrap_or_default();
     let mut line = ratatui::text::Line::from(vec![
         ink(Tone::Strong, run.id().to_string()),
         ink(board::outcome_tone(outcome), format!("  {}", outcome.word())),
@@ -183,7 +208,10 @@ fn summary(run: &Run, desk: &Desk) {
     desk.paper.data("\n");
     desk.paper.data_line(&line);
     let program = desk.program();
-    desk.paper.note(&format!("What happened and why: {program} journal {id}, {program} status {id}\n", id = run.id()));
+    desk.paper.note(&format!(
+        "What happened and why: {program} journal {id}, {program} status {id}\n",
+        id = run.id()
+    ));
 }
 
 /// Ctrl-C, a closed terminal, a polite stop: all of them leave, none of them aborts.
@@ -195,7 +223,8 @@ struct Interruptions {
 
 impl Interruptions {
     fn new() -> Result<Interruptions, Problem> {
-        let listen = |kind| signal(kind).map_err(|error| Problem::failed("could not listen for signals").because(&error));
+        let listen =
+            |kind| signal(kind).map_err(|error| Problem::failed("could not listen for signals").because(&error));
         Ok(Interruptions {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,

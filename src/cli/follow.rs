@@ -33,7 +33,12 @@ impl Follower {
         let mut read = Vec::new();
         let id = self.run.id().clone();
         let what = format!("could not read the journal of run {id}");
-        while let Some(entry) = self.tail.stored().await.map_err(|problem| shelf::unanswered(&what, &problem))? {
+        while let Some(entry) = self
+            .tail
+            .stored()
+            .await
+            .map_err(|problem| shelf::unanswered(&what, &problem))?
+        {
             self.run
                 .record(&entry)
                 .map_err(|broken| Problem::failed(what.as_str()).because(&broken))?;

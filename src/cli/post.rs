@@ -40,13 +40,18 @@ pub async fn post(desk: &Desk, posting: Posting) -> Result<Exit, Problem> {
     }
     let taken = ask(&service, &id, posting.request, posting.by, desk).await?;
     if posting.printing.is_json() {
-        desk.paper.json(&json!({"run": id, "verb": verb, "answer": "taken", "seq": taken.seq}));
+        desk.paper
+            .json(&json!({"run": id, "verb": verb, "answer": "taken", "seq": taken.seq}));
     } else {
-        desk.paper.data(&format!("{verb}: taken by run {id}, entry {} of its journal\n", taken.seq));
+        desk.paper.data(&format!(
+            "{verb}: taken by run {id}, entry {} of its journal\n",
+            taken.seq
+        ));
     }
     if !taken.is_driven && brings_back {
         // Traffic goes back now, not when somebody remembers to drive the run.
-        desk.paper.note("\nNobody drives this run; driving the rollback here.\n\n");
+        desk.paper
+            .note("\nNobody drives this run; driving the rollback here.\n\n");
         return match drive::drive(&service, &id, Patience::ToTheEnd, posting.printing, desk).await? {
             // The rollback is what was asked for.
             Exit::Failed => Ok(Exit::Succeeded),
@@ -54,7 +59,8 @@ pub async fn post(desk: &Desk, posting: Posting) -> Result<Exit, Problem> {
         };
     }
     if !taken.is_driven {
-        desk.paper.note(&format!("Nobody drives this run now: {} resume {id}\n", desk.program()));
+        desk.paper
+            .note(&format!("Nobody drives this run now: {} resume {id}\n", desk.program()));
     }
     Ok(Exit::Succeeded)
 }
@@ -76,14 +82,21 @@ pub async fn ask(service: &Service, id: &RunId, ask: Request, by: Person, desk: 
     let program = desk.program();
     match service.ask(id, ask, by, PATIENCE).await {
         Ok(seq) => {
-            let head = service.store().head(id).await.map_err(|error| shelf::stored(&what, &error))?;
-            Ok(Taken { seq, is_driven: head.owner.is_some() })
+            let head = service
+                .store()
+                .head(id)
+                .await
+                .map_err(|error| shelf::stored(&what, &error))?;
+            Ok(Taken {
+                seq,
+                is_driven: head.owner.is_some(),
+            })
         }
         Err(service::Problem::Refused(why)) => Err(Problem::usage(format!("{verb} does not fit run {id}: {why}"))
             .next(format!("what it waits for: {program} why {id}"))),
-        Err(problem @ service::Problem::Unanswered(_)) => Err(Problem::unreachable(what)
-            .because(&problem)
-            .next(format!("it is kept; whoever drives the run next answers it: {program} resume {id}"))),
+        Err(problem @ service::Problem::Unanswered(_)) => Err(Problem::unreachable(what).because(&problem).next(
+            format!("it is kept; whoever drives the run next answers it: {program} resume {id}"),
+        )),
         Err(problem) => Err(shelf::unanswered(&what, &problem)),
     }
 }
@@ -91,9 +104,17 @@ pub async fn ask(service: &Service, id: &RunId, ask: Request, by: Person, desk: 
 /// Names that the plan does not have are told at once, with what was probably meant.
 fn check_names(plan: &Plan, request: &Request) -> Result<(), Problem> {
     let (gate, node, region) = match request {
-        Request::Approve { gate, node, .. } | Request::Reject { gate, node, .. } => (gate.as_deref(), node.as_deref(), None),
-        Request::Skip { what: Skip::Gate { gate, node }, .. } => (Some(gate.as_str()), node.as_deref(), None),
-        Request::Skip { what: Skip::Stage { node }, .. } => (None, Some(node.as_str()), None),
+        Request::Approve { gate, node, .. } | Request::Reject { gate, node, .. } => {
+            (gate.as_deref(), node.as_deref(), None)
+        }
+        Request::Skip {
+            what: Skip::Gate { gate, node },
+            ..
+        } => (Some(gate.as_str()), node.as_deref(), None),
+        Request::Skip {
+            what: Skip::Stage { node },
+            ..
+        } => (None, Some(node.as_str()), None),
         Request::Promote { region, .. } => (None, None, Some(region.as_str())),
         Request::Pause { .. }
         | Request::Resume
@@ -110,10 +131,18 @@ fn check_names(plan: &Plan, request: &Request) -> Result<(), Problem> {
         return Err(unknown("gate", gate, &mut workflow.gates.keys().map(String::as_str)));
     }
     if let Some(node) = node.filter(|node| plan.find(node).is_none()) {
-        return Err(unknown("node", node, &mut plan.nodes().map(|(_, node)| node.key.as_str())));
+        return Err(unknown(
+            "node",
+            node,
+            &mut plan.nodes().map(|(_, node)| node.key.as_str()),
+        ));
     }
     if let Some(region) = region.filter(|region| plan.find_region(region).is_none()) {
-        return Err(unknown("region", region, &mut workflow.regions.keys().map(String::as_str)));
+        return Err(unknown(
+            "region",
+            region,
+            &mut workflow.regions.keys().map(String::as_str),
+        ));
     }
     Ok(())
 }

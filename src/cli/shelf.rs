@@ -25,7 +25,9 @@ pub async fn open(desk: &Desk) -> Result<Service, Problem> {
             .next("name another with `--state DIR`, or check who may write there")
     })?;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&desk.state_file()).map_err(|error| failed().because(&error))?);
-    let floor = service::floor(store.as_ref()).await.map_err(|error| failed().because(&error))?;
+    let floor = service::floor(store.as_ref())
+        .await
+        .map_err(|error| failed().because(&error))?;
     Ok(Service::new(store, Arc::new(SystemClock::new(floor))))
 }
 

@@ -56,8 +56,14 @@ impl Gate for Metric {
         };
         let workflow = question.workflow;
         let unknown = |what: &str, name: &str| Failure::lasting(format!("the workflow has no {what} `{name}`"));
-        let metric = workflow.metrics.get(&gate.query).ok_or_else(|| unknown("metric", &gate.query))?;
-        let source = workflow.sources.get(&metric.source).ok_or_else(|| unknown("source", &metric.source))?;
+        let metric = workflow
+            .metrics
+            .get(&gate.query)
+            .ok_or_else(|| unknown("metric", &gate.query))?;
+        let source = workflow
+            .sources
+            .get(&metric.source)
+            .ok_or_else(|| unknown("source", &metric.source))?;
         let asked = Asked {
             question,
             metric,
@@ -118,9 +124,12 @@ impl Asked<'_> {
     }
 
     async fn ask(&self, query: &str) -> Result<meridian_engine::ports::metric::Number, Failure> {
-        self.source.query(query, self.question.now).await.map_err(|failure| Failure {
-            what: format!("source `{}`: {}", self.metric.source, failure.what),
-            lasting: failure.lasting,
-        })
+        self.source
+            .query(query, self.question.now)
+            .await
+            .map_err(|failure| Failure {
+                what: format!("source `{}`: {}", self.metric.source, failure.what),
+                lasting: failure.lasting,
+            })
     }
 }

@@ -41,7 +41,7 @@ pub static APPROVAL: Shape = Shape {
         optional(
             "starterMayApprove",
             Form::Boolean,
-            "whether the person who started the run may approve (default true)",
+            "whether the person who started the run may approve (default false)",
         ),
     ],
 };
@@ -108,7 +108,7 @@ pub fn read(node: &Node, cx: &mut Context<'_>) -> Option<Approval> {
         require,
         expires,
         on_expiry: fields.choice("onExpiry", choices, cx).unwrap_or(Policy::Rollback),
-        starter_may_approve: fields.boolean("starterMayApprove", cx).unwrap_or(true),
+        starter_may_approve: fields.boolean("starterMayApprove", cx).unwrap_or(false),
     })
 }
 

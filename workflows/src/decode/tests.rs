@@ -201,7 +201,7 @@ fn gates_have_the_settings_and_defaults_that_the_language_promises() {
         "require": [],
         "expires": null,
         "onExpiry": "rollback",
-        "starterMayApprove": true
+        "starterMayApprove": false
       }
     }
     "#);
