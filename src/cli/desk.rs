@@ -75,7 +75,7 @@ impl Author {
             .name
             .clone()
             .or_else(|| login().filter(|name| !name.is_empty()))
-            .unwrap_or_else(|| format!("uid-{}", user_id()));
+            .unwrap_or_else(login_name);
         if name.trim().is_empty() || name.chars().any(char::is_control) {
             return Err(Problem::usage("a person needs a name").next("give one with `--as NAME`"));
         }
@@ -83,10 +83,20 @@ impl Author {
     }
 }
 
-/// The number behind a login without a name, as in a container.
-fn user_id() -> u32 {
+/// The name of this process's user, where the environment does not tell; in a container it may have none.
+fn login_name() -> String {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid())
+    let id = std::fs::metadata("/proc/self")
+        .map_or(0, |metadata| metadata.uid())
+        .to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    users
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.get(2) == Some(&id.as_str()))
+        .and_then(|fields| fields.first().map(|name| (*name).to_owned()))
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| format!("uid-{id}"))
 }
 
 /// `--input k=v`, where a verb reads a workflow.

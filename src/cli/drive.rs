@@ -1,6 +1,7 @@
 //! Drives runs in this process, with progress, until they rest, a person leaves, or somebody else has them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use meridian_engine::run::state::{Run, RunId};
 use meridian_engine::scheduler::engine::{Drive, Engine, Options, Scope};
@@ -33,6 +34,9 @@ pub enum Patience {
     /// Leave as soon as nothing goes on without a person or a recovery.
     UntilHeld,
 }
+
+/// How long nothing may go on by itself before a display that does not wait leaves: the first reading of a gate needs a moment.
+const STUCK_FOR: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// This process's name in leases and journals.
 pub fn owner() -> String {
@@ -102,6 +106,7 @@ async fn follow(
     pulse.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let drives = engine.drives();
     let mut said_elsewhere = false;
+    let mut stuck_since = None;
     loop {
         tokio::select! {
             () = interruptions.next() => return Ok(Left::Interrupted),
@@ -124,8 +129,12 @@ async fn follow(
         if outcome::is_at_rest(&follower.run) {
             return Ok(Left::AtRest);
         }
-        if patience == Patience::UntilHeld && is_stuck(&follower.run, desk) {
-            return Ok(Left::Held);
+        if patience == Patience::UntilHeld {
+            let since = is_stuck(&follower.run, desk).then(|| stuck_since.unwrap_or_else(Instant::now));
+            if since.is_some_and(|since| since.elapsed() >= STUCK_FOR) {
+                return Ok(Left::Held);
+            }
+            stuck_since = since;
         }
     }
 }
@@ -202,7 +211,7 @@ fn summary(run: &Run, desk: &Desk) {
     let shares: Vec<String> = run
         .plan()
         .region_ids()
-        .map(|region| format!("{} {}", run.plan().region(region).0, run.region(region).share))
+        .map(|region| format!("{} {}", run.plan().region(region).0, status::share(run, region)))
         .collect();
     line.push_span(ink(Tone::Dim, format!("  ({})", shares.join(", "))));
     desk.paper.data("\n");
@@ -215,14 +224,14 @@ fn summary(run: &Run, desk: &Desk) {
 }
 
 /// Ctrl-C, a closed terminal, a polite stop: all of them leave, none of them aborts.
-struct Interruptions {
+pub struct Interruptions {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
 }
 
 impl Interruptions {
-    fn new() -> Result<Interruptions, Problem> {
+    pub fn new() -> Result<Interruptions, Problem> {
         let listen =
             |kind| signal(kind).map_err(|error| Problem::failed("could not listen for signals").because(&error));
         Ok(Interruptions {
@@ -232,7 +241,7 @@ impl Interruptions {
         })
     }
 
-    async fn next(&mut self) {
+    pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

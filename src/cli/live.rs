@@ -50,6 +50,8 @@ impl<'a> Live<'a> {
     /// Tells what is new, and draws the board again.
     pub fn show(&mut self, run: &Run, history: &History, news: &[Entry]) {
         self.show_lines(news);
+        let overdue = self.timeline.overdue(self.desk.now());
+        self.print(&overdue);
         if self.is_redrawn {
             self.draw(run, history);
         }
@@ -58,13 +60,18 @@ impl<'a> Live<'a> {
     /// Tells what is new, without a board under it.
     pub fn show_lines(&mut self, news: &[Entry]) {
         let lines: Vec<Line<'static>> = news.iter().flat_map(|entry| self.timeline.entry(entry)).collect();
-        if !lines.is_empty() {
-            self.wipe();
-            for line in &lines {
-                match self.stream {
-                    Stream::Stdout => self.desk.paper.data_line(line),
-                    Stream::Stderr => self.desk.paper.note_line(line),
-                }
+        self.print(&lines);
+    }
+
+    fn print(&mut self, lines: &[Line<'static>]) {
+        if lines.is_empty() {
+            return;
+        }
+        self.wipe();
+        for line in lines {
+            match self.stream {
+                Stream::Stdout => self.desk.paper.data_line(line),
+                Stream::Stderr => self.desk.paper.note_line(line),
             }
         }
     }

@@ -75,6 +75,9 @@ verbs! {
     retry Retry
     skip Skip
     promote Promote
+    // A server.
+    serve Serve
+    submit Submit
     // Afterwards.
     journal Journal
     replay Replay

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 use clap::{Arg, Command};
+use serde_json::Value;
 
 /// The page as Markdown.
 fn page() -> String {
@@ -69,18 +70,83 @@ fn options(page: &mut String, arguments: &[&Arg]) {
     }
 }
 
-#[test]
-fn the_reference_page_is_what_the_command_line_says() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md");
-    let page = page();
-    if std::env::var_os("MERIDIAN_RENEW").is_some() {
-        std::fs::write(file, &page).unwrap();
+/// The page of the language's keys, made of its JSON Schema.
+fn keys() -> String {
+    let schema = meridian_workflows::schema::schema(&crate::world::vocabulary());
+    let mut page = String::from(
+        "# Keys\n\nEvery key of the language. This page is made from the tables that the decoder itself reads by; a test keeps it true. \
+         To renew it: `MERIDIAN_RENEW=1 cargo test --bin meridian reference`. What the keys mean together: [language.md](language.md).\n",
+    );
+    let definitions = schema["$defs"].as_object().unwrap();
+    let first = [
+        "workflow",
+        "library",
+        "phase",
+        "strategy",
+        "stage",
+        "region",
+        "gate",
+        "metricGate",
+        "metric",
+    ];
+    let rest = definitions
+        .keys()
+        .map(String::as_str)
+        .filter(|name| !first.contains(name));
+    for name in first.into_iter().chain(rest) {
+        let definition = &definitions[name];
+        let about = definition["description"].as_str().unwrap_or_default();
+        page.push_str(&format!("\n## `{name}`\n\n{about}\n\n| key | means |\n| --- | --- |\n"));
+        let required: Vec<&str> = definition["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|key| key.as_str())
+            .collect();
+        for (key, value) in definition["properties"].as_object().into_iter().flatten() {
+            let means = value["description"].as_str().unwrap_or_default().replace('|', "\\|");
+            let needed = if required.contains(&key.as_str()) {
+                " (required)"
+            } else {
+                ""
+            };
+            page.push_str(&format!("| `{key}`{needed} | {means}{} |\n", link(value, definitions)));
+        }
     }
-    let stored = std::fs::read_to_string(file).unwrap_or_default();
+    page
+}
+
+/// Where a key's own keys stand.
+fn link(value: &Value, definitions: &serde_json::Map<String, Value>) -> String {
+    let text = value.to_string();
+    let named = |name: &&String| text.contains(&format!("\"#/$defs/{name}\""));
+    definitions
+        .keys()
+        .find(named)
+        .map(|name| format!(": [{name}](#{})", name.to_lowercase()))
+        .unwrap_or_default()
+}
+
+fn held(page: &str, name: &str) {
+    let file = format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("MERIDIAN_RENEW").is_some() {
+        std::fs::write(&file, page).unwrap();
+    }
+    let stored = std::fs::read_to_string(&file).unwrap_or_default();
     assert_eq!(
         stored, page,
         "renew it with MERIDIAN_RENEW=1 cargo test --bin meridian reference"
     );
+}
+
+#[test]
+fn the_reference_page_is_what_the_command_line_says() {
+    held(&page(), "commands.md");
+}
+
+#[test]
+fn the_reference_of_keys_is_what_the_decoder_reads() {
+    held(&keys(), "keys.md");
 }
 
 #[test]

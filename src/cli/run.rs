@@ -50,7 +50,8 @@ pub async fn run(args: Args, desk: &Desk) -> Result<Exit, Problem> {
         desk.paper.note(&format!("Submitted. A server of this state directory drives it, or you do: {program} resume {id}\n"));
         return Ok(Exit::Succeeded);
     }
-    desk.paper.note(&format!("Run {id}. Ctrl-C leaves it where it is; in another terminal: {program} watch {id}, {program} why {id}\n\n"));
+    desk.paper.note(&format!("Run {id}. Ctrl-C leaves it where it is and never aborts.\n"));
+    desk.paper.note(&format!("In another terminal: {program} watch {id}, {program} why {id}\n\n"));
     let patience = if args.detach_on_hold { Patience::UntilHeld } else { Patience::ToTheEnd };
     drive::drive(&service, &id, patience, args.printing, desk).await
 }
@@ -60,6 +61,11 @@ pub async fn start_sandbox(plan: &Plan, desk: &Desk) -> Result<(), Problem> {
     if !world::needs_sandbox(plan) || world::sandbox_is_up(desk).await {
         return Ok(());
     }
+    announce_sandbox(desk).await
+}
+
+/// Starts a sandbox and says so.
+pub async fn announce_sandbox(desk: &Desk) -> Result<(), Problem> {
     let address = sandbox::start(desk, 0, 1, 1.0).await?;
     desk.paper.note(&format!(
         "Started a sandbox at {}: a small cloud on this machine, which stays up ({} sandbox --stop ends it).\n",

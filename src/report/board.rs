@@ -217,7 +217,7 @@ impl Board<'_> {
     fn row(&self, row: &Row) -> Vec<Line<'static>> {
         let current = self.current(row);
         let state = self.run.node(current);
-        let share = self.run.region(row.region).share;
+        let share = status::share(self.run, row.region);
         let full = (share.fraction() * BAR as f64).ceil() as usize;
         let waits = Waiting::new(self.run, self.now, self.program).node(current);
         let brief = waits.first().map(|wait| wait.brief.clone());

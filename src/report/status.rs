@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use meridian_engine::run::event::Ending;
 use meridian_engine::run::state::{Life, Run, Standing};
-use meridian_workflows::plan::NodeId;
+use meridian_workflows::plan::{NodeId, RegionId};
 use meridian_workflows::share::Share;
 use serde::Serialize;
 
@@ -74,6 +74,15 @@ pub fn is_held(run: &Run) -> bool {
         .nodes
         .iter()
         .any(|node| node.hold.is_some() || node.question.is_some())
+}
+
+/// The candidate's share of a region's traffic. A region that served it before the run began was never shifted.
+pub fn share(run: &Run, region: RegionId) -> Share {
+    let state = run.region(region);
+    match (&state.baseline, &state.candidate) {
+        (Some(baseline), Some(candidate)) if baseline.is_same_as(candidate) => Share::FULL,
+        _ => state.share,
+    }
 }
 
 /// Why it stands there; none while it goes on as planned.
@@ -150,7 +159,7 @@ pub fn json(run: &Run, now: Timestamp, program: &str) -> Json {
         let region = RegionJson {
             baseline: state.baseline.as_ref().map(|version| version.name.clone()),
             candidate: state.candidate.as_ref().map(|version| version.name.clone()),
-            share: state.share,
+            share: share(run, id),
         };
         (plan.region(id).0.to_owned(), region)
     });

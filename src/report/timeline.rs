@@ -14,7 +14,7 @@ use meridian_engine::run::verdict::{Judgement, Level};
 use meridian_engine::run::version::Version;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::{GateId, NodeId, NodeKind, Plan, RegionId};
-use meridian_workflows::workflow::{Exposure, Policy, Scope};
+use meridian_workflows::workflow::{Exposure, GateKind, Policy, Scope};
 use ratatui::text::Line;
 
 use super::clock;
@@ -28,10 +28,20 @@ pub struct Timeline {
     place_width: usize,
     day: Option<Date>,
     versions: HashMap<RegionId, (Version, Version)>,
-    judged: HashMap<(NodeId, Place, GateId), Level>,
+    /// What was last said about a gate, when that was bad.
+    breached: HashMap<(NodeId, Place, GateId), Level>,
+    /// The newest sentence of each watched gate, for the line about the stage that passed.
+    sentences: HashMap<(NodeId, GateId), String>,
     whys: HashMap<RegionId, String>,
+    /// Holds that have not lasted long enough to be worth a line.
+    holds: Vec<(NodeId, Timestamp, Said)>,
+    /// The approval that a person has rejected last.
+    rejected: Option<(NodeId, GateId)>,
     has_owner: bool,
 }
+
+/// A hold that ends sooner than this is not told: the first reading of a gate was on its way.
+const HOLD_TOLD_AFTER: Duration = Duration::from_secs(3);
 
 /// The sign in front of a line: it carries the meaning without colour.
 #[derive(Clone, Copy)]
@@ -93,21 +103,62 @@ impl Timeline {
             place_width,
             day: None,
             versions: HashMap::new(),
-            judged: HashMap::new(),
+            breached: HashMap::new(),
+            sentences: HashMap::new(),
             whys: HashMap::new(),
+            holds: Vec::new(),
+            rejected: None,
             has_owner: false,
         }
     }
 
     /// The lines of one entry; often none.
     pub fn entry(&mut self, entry: &Entry) -> Vec<Line<'static>> {
-        let said: Vec<Said> = entry.events.iter().filter_map(|event| self.event(event)).collect();
-        let mut lines = Vec::new();
-        if !said.is_empty() {
-            lines.extend(self.new_day(entry.at));
+        let mut lines = self.overdue(entry.at);
+        let is_rollback = entry
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::RollbackDecided { .. }));
+        let mut left_out = None;
+        let is_answer = |event: &Event| matches!(event, Event::Approved { .. } | Event::Rejected { .. });
+        let is_answered = entry.events.iter().any(is_answer);
+        for event in &entry.events {
+            // A region that is left out as a whole is one line, not one for each of its stages.
+            if let Event::NodeSkipped { node, why, .. } = event {
+                let what = Some((self.plan.node(*node).region, why));
+                if std::mem::replace(&mut left_out, what) == what {
+                    continue;
+                }
+            }
+            // An answer to an approval has an event of its own.
+            if is_answered && matches!(event, Event::SignalTaken { .. }) {
+                continue;
+            }
+            // The decision names the node's failure as its cause.
+            if is_rollback && matches!(event, Event::NodeFailed { .. }) {
+                continue;
+            }
+            if let Some(said) = self.event(event) {
+                lines.extend(self.dated(entry.at, said));
+            }
         }
-        lines.extend(said.into_iter().map(|said| self.line(entry.at, said)));
         lines
+    }
+
+    /// The lines of holds that have lasted by now.
+    pub fn overdue(&mut self, now: Timestamp) -> Vec<Line<'static>> {
+        let holds = std::mem::take(&mut self.holds);
+        let (due, early): (Vec<_>, Vec<_>) = holds
+            .into_iter()
+            .partition(|(_, since, _)| HOLD_TOLD_AFTER.after(*since) <= now);
+        self.holds = early;
+        due.into_iter()
+            .flat_map(|(_, since, said)| self.dated(since, said))
+            .collect()
+    }
+
+    fn dated(&mut self, at: Timestamp, said: Said) -> Vec<Line<'static>> {
+        self.new_day(at).into_iter().chain([self.line(at, said)]).collect()
     }
 
     fn new_day(&mut self, at: Timestamp) -> Option<Line<'static>> {
@@ -195,7 +246,10 @@ impl Timeline {
             }
             Event::Finished { ending, cause, .. } => match ending {
                 Ending::Promoted => said(Sign::Good, "promoted: every region serves the candidate".to_owned()),
-                Ending::RolledBack => said(Sign::Back, format!("rolled back: {}", tame(cause))),
+                Ending::RolledBack => said(
+                    Sign::Back,
+                    "rolled back: every region in scope serves its baseline".to_owned(),
+                ),
                 Ending::Refused => said(Sign::Bad, format!("refused: {}", tame(cause))),
             },
             Event::AttentionNeeded { reason, action, .. } => said(
@@ -212,10 +266,12 @@ impl Timeline {
                     Scope::Phase => "the phase",
                     Scope::Run => "the run",
                 };
-                said(
-                    Sign::Back,
-                    format!("rolls back {scope} ({}): {}", names.join(", "), tame(cause)),
-                )
+                let what = if names.is_empty() {
+                    "nothing has been touched".to_owned()
+                } else {
+                    names.join(", ")
+                };
+                said(Sign::Back, format!("rolls back {scope} ({what}): {}", tame(cause)))
             }
             Event::RollbackOverdue { regions, .. } => {
                 let names: Vec<&str> = regions.iter().map(|region| self.plan.region(*region).0).collect();
@@ -256,6 +312,7 @@ impl Timeline {
                 comment,
                 ..
             } => {
+                self.rejected = Some((*node, *gate));
                 let text = format!(
                     "{}: rejected by {}{}",
                     self.gate(*gate),
@@ -266,7 +323,7 @@ impl Timeline {
             }
             Event::Retried { regions, .. } => {
                 let names: Vec<&str> = regions.iter().map(|region| self.plan.region(*region).0).collect();
-                self.judged.clear();
+                self.breached.clear();
                 self.whys.clear();
                 let what = if names.is_empty() {
                     "starts again".to_owned()
@@ -290,15 +347,11 @@ impl Timeline {
     fn signal(&self, signal: &Signal) -> Option<Said> {
         let by = person(&signal.by);
         let (sign, text) = match &signal.ask {
-            // Approvals, skips of a gate and rejections have events of their own.
-            Request::Approve { gate: Some(_), .. }
-            | Request::Reject { gate: Some(_), .. }
-            | Request::Skip {
+            // A gate that is left out has an event of its own.
+            Request::Skip {
                 what: Skip::Gate { .. },
                 ..
-            } => {
-                return None;
-            }
+            } => return None,
             Request::Approve { comment, .. } => (Sign::Good, format!("approved by {by}{}", quoted(comment.as_deref()))),
             Request::Reject { comment, .. } => (Sign::Bad, format!("rejected by {by}{}", quoted(comment.as_deref()))),
             Request::Pause { reason, .. } => (Sign::Wait, format!("paused by {by}{}", quoted(reason.as_deref()))),
@@ -361,15 +414,20 @@ impl Timeline {
             Event::NodeFailed { node, why, .. } => {
                 Some(self.at_node(Sign::Bad, *node, format!("failed: {}", tame(why))))
             }
-            Event::Held { node, why, until, .. } => {
-                let until = clock::time(*until, &self.zone);
-                Some(self.at_node(
-                    Sign::Wait,
-                    *node,
-                    format!("held: {} (at most until {until})", tame(why)),
-                ))
+            Event::Held {
+                node, why, at, until, ..
+            } => {
+                let until = clock::instant(*until, *at, &self.zone);
+                let text = format!("held: {} (at most until {until})", tame(why));
+                let said = self.at_node(Sign::Wait, *node, text);
+                self.holds.push((*node, *at, said));
+                None
             }
-            Event::Recovered { node, .. } => Some(self.at_node(Sign::Good, *node, "recovered, goes on".to_owned())),
+            Event::Recovered { node, .. } => {
+                let was_told = !self.holds.iter().any(|(held, _, _)| held == node);
+                self.holds.retain(|(held, _, _)| held != node);
+                was_told.then(|| self.at_node(Sign::Good, *node, "recovered, goes on".to_owned()))
+            }
             Event::Asked { node, why, .. } => {
                 Some(self.at_node(Sign::Ask, *node, format!("asks a person: {}", tame(why))))
             }
@@ -411,7 +469,16 @@ impl Timeline {
                 self.at_node(Sign::Good, id, format!("{candidate} stands ready, without traffic"))
             }
             NodeKind::Open { first: false } => self.at_node(Sign::Good, id, "goes on in this phase".to_owned()),
-            NodeKind::Stage { .. } => self.at_node(Sign::Good, id, "passed".to_owned()),
+            NodeKind::Stage { .. } => {
+                let sentence = |gate| self.sentences.get(&(id, gate)).map(String::as_str);
+                let read: Vec<&str> = node.watch.iter().filter_map(|gate| sentence(*gate)).collect();
+                let text = if read.is_empty() {
+                    "passed".to_owned()
+                } else {
+                    format!("passed: {}", read.join("; "))
+                };
+                self.at_node(Sign::Good, id, text)
+            }
             NodeKind::Close { last: true } => {
                 self.at_node(Sign::Good, id, format!("promoted: {candidate} is the baseline now"))
             }
@@ -459,28 +526,51 @@ impl Timeline {
         }
     }
 
-    /// A judgement is said when it differs in level from the one before in the same place.
+    /// A judgement is said when it turns bad, gets worse, or is good again; a good one otherwise when its stage passes.
     fn judgement(&mut self, node: NodeId, place: Place, gate: GateId, judgement: &Judgement) -> Option<Said> {
+        let because = self.sentence(gate, judgement);
+        let key = (node, place, gate);
         let level = judgement.level();
-        if self.judged.insert((node, place, gate), level) == Some(level) {
-            return None;
-        }
+        let sign = match level {
+            Level::Pass => {
+                self.sentences.insert((node, gate), because.clone());
+                let was_bad = self.breached.remove(&key).is_some();
+                let is_news = was_bad || (place != Place::Watch && self.asks_the_world(gate));
+                return is_news.then(|| self.at_node(Sign::Good, node, because));
+            }
+            // Too early to say anything, and so nothing is said.
+            Level::Pending => return None,
+            // A person's no has a line of its own.
+            Level::Fail if self.rejected == Some((node, gate)) => return None,
+            Level::Fail if judgement.policy() == Some(Policy::Rollback) => Sign::Bad,
+            Level::Fail | Level::NoData | Level::Inconclusive | Level::Error => Sign::Wait,
+        };
+        let is_news = self.breached.insert(key, level) != Some(level);
+        is_news.then(|| self.at_node(sign, node, because))
+    }
+
+    /// Windows are told when they hold something up, approvals by what people say.
+    fn asks_the_world(&self, gate: GateId) -> bool {
+        !self.plan.gate(gate).1.kind.is_judged_in_the_core()
+    }
+
+    /// The gate's name, then what its newest judgement says; the metric's own name in front of a number says nothing new.
+    fn sentence(&self, gate: GateId, judgement: &Judgement) -> String {
+        let (name, definition) = self.plan.gate(gate);
         let because = tame(judgement.because());
-        let (sign, text) = match level {
-            Level::Pass => (Sign::Good, because),
-            Level::Pending => (Sign::Note, because),
-            Level::NoData | Level::Inconclusive | Level::Error => (Sign::Wait, because),
-            Level::Fail => match judgement.policy() {
-                Some(Policy::Rollback) => (Sign::Bad, because),
-                Some(Policy::Hold | Policy::Ask | Policy::Advance) | None => (Sign::Wait, because),
-            },
+        let metric = match &definition.kind {
+            GateKind::Metric(metric) => metric.query.as_str(),
+            GateKind::Approval(_)
+            | GateKind::Window(_)
+            | GateKind::Http(_)
+            | GateKind::Command(_)
+            | GateKind::NotYet { .. } => name,
         };
-        let epilogue = if place == Place::Epilogue {
-            " (after the rollback)"
-        } else {
-            ""
-        };
-        Some(self.at_node(sign, node, format!("{}{epilogue}: {text}", self.gate(gate))))
+        let said = because.strip_prefix(metric).and_then(|rest| rest.strip_prefix(' '));
+        match said {
+            Some(said) => format!("{name} {said}"),
+            None => format!("{name}: {because}"),
+        }
     }
 
     fn of_a_region(&mut self, event: &Event) -> Option<Said> {
@@ -502,11 +592,6 @@ impl Timeline {
             Event::Ordered {
                 region, node, state, ..
             } => self.ordered(*region, *node, state),
-            Event::OrderMoving {
-                region, why: Some(why), ..
-            } => self
-                .news(*region, why)
-                .map(|why| self.at_region(Sign::Note, *region, why)),
             Event::OrderStuck { region, why, .. } => self
                 .news(*region, why)
                 .map(|why| self.at_region(Sign::Bad, *region, format!("stuck: {why}"))),
