@@ -112,7 +112,7 @@ fn metric_judgement(
         values = values.with("baseline", value);
         compared = format!(", {label} {}", shown(value, &metric.unit));
     }
-    let reading = format!("{} {}{compared}", gate.query, shown(candidate_value, &metric.unit));
+    let reading = format!("candidate {}{compared}", shown(candidate_value, &metric.unit));
     let scope = scope(&metric.unit);
     for (threshold, policy) in [
         (&gate.rollback_when, Policy::Rollback),

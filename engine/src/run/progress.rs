@@ -299,7 +299,7 @@ fn baking(draft: &mut Draft<'_>, id: NodeId) -> bool {
         draft.push(Event::BakeEnded { node: id, at: now });
         return true;
     }
-    if state.hold.is_none() {
+    if state.hold.is_none() && evidence_is_late(&draft.run, id, now) {
         let why = format!(
             "the bake is over, the evidence is not there: {}",
             lacking(&draft.run, id, Place::Watch)
@@ -314,6 +314,18 @@ fn baking(draft: &mut Draft<'_>, id: NodeId) -> bool {
         return true;
     }
     false
+}
+
+/// Whether the watch gates have had time for two readings since the bake could have ended: only then is waiting a hold.
+fn evidence_is_late(run: &Run, id: NodeId, now: jiff::Timestamp) -> bool {
+    let state = run.node(id);
+    let slowest = run
+        .watch(id)
+        .map(|slot| run.plan.gate(slot.gate).1.every)
+        .max()
+        .unwrap_or(Duration::ZERO);
+    let grace = state.bake.need.saturating_add(slowest.saturating_mul(2));
+    state.since.is_none_or(|since| grace.after(since) < now)
 }
 
 /// What the gates that are not open say, for people.

@@ -97,7 +97,7 @@ fn a_breach_takes_every_region_back_traffic_first() {
     let Standing::Finished { cause, .. } = story.standing() else {
         unreachable!()
     };
-    assert!(cause.starts_with("gate/error-rate: error-rate 20 %"), "{cause}");
+    assert!(cause.starts_with("gate/error-rate: candidate 20 %"), "{cause}");
     let back: Vec<_> = story
         .orders
         .iter()
@@ -152,6 +152,16 @@ fn no_data_never_ends_a_bake() {
     story.error_rate = Some(f64::NAN);
     story.live(secs(1_000));
     assert!(!story.life("stage:only/west/10%").is_over());
+}
+
+#[test]
+fn a_bake_that_ends_waits_for_its_first_reading_before_it_calls_that_a_hold() {
+    let mut workflow = watched(workflow(&[("only", &["west"])], &["100%"]));
+    workflow.phases[0].bake = Duration::ZERO;
+    let mut story = submitted(workflow);
+    story.live(secs(300));
+    assert_eq!(finished(&story), Some(Ending::Promoted));
+    assert!(!story.has(|event| matches!(event, Event::Held { .. })));
 }
 
 #[test]
