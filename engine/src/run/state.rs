@@ -401,6 +401,14 @@ impl Run {
         self.is_finished() && self.state.claim.number.is_none() && self.state.claim.wanted_for.is_none()
     }
 
+    /// No region is on its way: every order has settled, nothing is being taken back.
+    pub fn is_at_rest(&self) -> bool {
+        self.state.regions.iter().all(|region| {
+            let is_settled = region.order.as_ref().is_none_or(|order| order.settled_at.is_some());
+            is_settled && !matches!(region.life, RegionLife::Reverting | RegionLife::Withdrawing)
+        })
+    }
+
     pub(in crate::run) fn node_mut(&mut self, id: NodeId) -> &mut NodeState {
         &mut self.state.nodes[id.0 as usize]
     }

@@ -135,6 +135,13 @@ impl<'a> Simulation<'a> {
             }
             let wake = self.start_what_is_missing();
             self.call_people();
+            // A run that needs attention is still watched; here nobody comes however long that lasts.
+            let is_left_alone = matches!(self.run.state().standing, Standing::Attention { .. })
+                && self.run.is_at_rest()
+                && self.coming.is_empty();
+            if is_left_alone {
+                return Ok(End::WaitsForPeople);
+            }
             let Some(next) = self.next_instant(wake) else {
                 return Ok(End::WaitsForPeople);
             };

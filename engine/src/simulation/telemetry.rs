@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use meridian_workflows::plan::{GateId, Plan};
-use meridian_workflows::workflow::{Gate, GateKind, Metric};
+use meridian_workflows::workflow::{Gate, GateKind, Metric, MetricUnit, Policy};
 
 use crate::run::judge::{Circumstances, judge};
 use crate::run::reading::{Answer, Reading, Sample};
@@ -15,37 +15,50 @@ pub struct Values {
     pub baseline: f64,
 }
 
-/// Numbers to try, from nothing to large.
-const SCALE: [f64; 13] = [0.0, 1e-4, 1e-3, 0.01, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e6, 3.5e8, 1e10];
+/// Numbers to try where the usual one of the unit does not pass.
+const SCALE: [f64; 12] = [0.0, 1e-4, 1e-3, 0.01, 0.1, 0.5, 1.0, 10.0, 100.0, 1e3, 1e6, 1e10];
+
+/// How much worse than healthy a breach is: the mildest that fails is taken.
+const WORSE: [f64; 16] = [
+    1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 30.0, 100.0, 1e3, 1e5, 0.8, 0.5, 0.2, 0.0, -1.0,
+];
+
+/// What a healthy service usually shows, in the metric's unit.
+fn usual(unit: &MetricUnit) -> f64 {
+    match unit {
+        MetricUnit::Ratio => 0.001,
+        MetricUnit::Percent => 0.1,
+        MetricUnit::Seconds => 0.18,
+        MetricUnit::Bytes => 350.0 * 1024.0 * 1024.0,
+        MetricUnit::Count => 5.0,
+        MetricUnit::PerSecond => 100.0,
+        MetricUnit::Custom(_) => 1.0,
+    }
+}
 
 /// Values with which the gate passes; none: its thresholds let nothing pass that was tried.
 pub fn healthy(plan: &Plan, gate: GateId) -> Option<Values> {
-    let pairs = SCALE.iter().map(|value| Values {
-        candidate: *value,
-        baseline: *value,
+    let usual = usual(&metric(plan, plan.gate(gate).1)?.unit);
+    let values = std::iter::once(usual).chain(SCALE);
+    let pairs = values.map(|value| Values {
+        candidate: value,
+        baseline: value,
     });
     find(plan, gate, pairs, |judgement| judgement.is_pass())
 }
 
-/// Values with which the gate fails as badly as it can.
+/// Values with which the gate fails as badly as it can, no worse than that takes.
 pub fn breaching(plan: &Plan, gate: GateId) -> Option<Values> {
     let baseline = healthy(plan, gate).map_or(1.0, |values| values.baseline);
     let pairs = || {
-        let extremes = SCALE.iter().rev().map(move |candidate| Values {
-            candidate: *candidate,
-            baseline,
-        });
-        extremes.chain(SCALE.iter().map(move |candidate| Values {
-            candidate: -*candidate,
-            baseline,
-        }))
+        let worse = WORSE.into_iter().map(move |factor| baseline * factor);
+        worse.chain(SCALE).map(move |candidate| Values { candidate, baseline })
     };
     let fails_with = |policy| {
         find(plan, gate, pairs(), move |judgement| {
             judgement.level() == Level::Fail && judgement.policy() == Some(policy)
         })
     };
-    use meridian_workflows::workflow::Policy;
     fails_with(Policy::Rollback)
         .or_else(|| fails_with(Policy::Ask))
         .or_else(|| fails_with(Policy::Hold))
