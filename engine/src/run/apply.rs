@@ -7,7 +7,7 @@ mod region;
 
 use jiff::Timestamp;
 
-use super::decide::{Input, Refusal, decide};
+use super::decide::{Input, Refusal, decide, decide_in_place};
 use super::entry::{Broken, Entry};
 use super::event::Event;
 use super::state::{Owner, Run, Standing};
@@ -113,13 +113,26 @@ impl Run {
     pub fn step(&mut self, input: Input, now: Timestamp) -> Result<Option<(Entry, Vec<u8>)>, Refusal> {
         let now = now.max(self.state.at);
         let cause = input.cause();
-        let events = decide(self, input, now)?;
+        let events = match input {
+            // Only a signal can be refused, and a refusal must leave the run as it was: it is tried on a copy.
+            Input::Signal(_) => {
+                let events = decide(self, input, now)?;
+                events.iter().for_each(|event| self.apply(event));
+                events
+            }
+            Input::Submit { .. }
+            | Input::Own { .. }
+            | Input::Tick
+            | Input::Outcome { .. }
+            | Input::ClockJumped { .. } => decide_in_place(self, input, now)?,
+        };
         if events.is_empty() {
             return Ok(None);
         }
         let (entry, bytes) = Entry::seal(self.state.seq + 1, now, cause, events, self.state.head);
-        self.record(&entry)
-            .expect("an entry that was sealed on this run's head follows from it");
+        self.state.seq = entry.seq;
+        self.state.at = entry.at;
+        self.state.head = entry.hash;
         Ok(Some((entry, bytes)))
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::effect::{EffectKey, Outcome};
 use super::event::Event;
 use super::signal::{Person, Signal};
-use super::state::Run;
+use super::state::{Run, State};
 use super::{outcome, people, progress};
 
 /// Something that reaches a run from outside.
@@ -59,16 +59,27 @@ pub struct Refusal(pub String);
 /// *Errors*: only signals are refused; the run is as before.
 pub fn decide(run: &Run, input: Input, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     let mut draft = Draft::new(run, now);
-    match input {
-        Input::Submit { by } => draft.submitted(by),
-        Input::Own { owner, epoch } => draft.push(Event::Owned { owner, epoch, at: now }),
-        Input::Tick => {}
-        Input::Outcome { key, outcome } => outcome::admit(&mut draft, key, outcome),
-        Input::Signal(signal) => people::admit(&mut draft, signal)?,
-        Input::ClockJumped { from, to } => draft.push(Event::ClockJumped { from, to }),
-    }
-    progress::settle(&mut draft);
+    draft.take_in(input)?;
     Ok(draft.events)
+}
+
+/// The same, with the events applied to the run as they are decided: a copy of every run at every step would be most of an
+/// engine's work.
+///
+/// *Assumptions*: the input is no signal; a refused one would leave its traces.
+pub(in crate::run) fn decide_in_place(run: &mut Run, input: Input, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let hollow = Run {
+        plan: std::sync::Arc::clone(&run.plan),
+        state: State::hollow(),
+    };
+    let mut draft = Draft {
+        run: std::borrow::Cow::Owned(std::mem::replace(run, hollow)),
+        now,
+        events: Vec::new(),
+    };
+    let taken = draft.take_in(input);
+    *run = draft.run.into_owned();
+    taken.map(|()| draft.events)
 }
 
 /// A run on which events are tried out as they are decided, so that each decision sees the ones before it.
@@ -85,6 +96,23 @@ impl<'a> Draft<'a> {
             now,
             events: Vec::new(),
         }
+    }
+
+    fn take_in(&mut self, input: Input) -> Result<(), Refusal> {
+        match input {
+            Input::Submit { by } => self.submitted(by),
+            Input::Own { owner, epoch } => self.push(Event::Owned {
+                owner,
+                epoch,
+                at: self.now,
+            }),
+            Input::Tick => {}
+            Input::Outcome { key, outcome } => outcome::admit(self, key, outcome),
+            Input::Signal(signal) => people::admit(self, signal)?,
+            Input::ClockJumped { from, to } => self.push(Event::ClockJumped { from, to }),
+        }
+        progress::settle(self);
+        Ok(())
     }
 
     pub(in crate::run) fn push(&mut self, event: Event) {

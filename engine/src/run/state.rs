@@ -338,25 +338,14 @@ impl Run {
             .filter(|node| nodes[node.0 as usize].waits_for == 0)
             .collect();
         let regions = plan.region_ids().map(|_| RegionState::untouched()).collect();
+        let active = vec![BTreeSet::new(); plan.workflow().phases.len()];
         let state = State {
             id,
-            seq: 0,
-            at: Timestamp::MIN,
-            head: Hash::NONE,
-            standing: Standing::Submitted,
-            starter: None,
-            submitted_at: None,
-            claim: Claim::default(),
-            owner: None,
-            pause: None,
-            rollback: None,
-            orders: 0,
-            looks: 0,
             nodes,
             regions,
             frontier,
-            active: vec![BTreeSet::new(); plan.workflow().phases.len()],
-            signals: BTreeSet::new(),
+            active,
+            ..State::hollow()
         };
         Run { plan, state }
     }
@@ -420,6 +409,32 @@ impl Run {
     /// Region-phases of a phase that are under way: opened or opening, and not closed.
     pub fn active_regions(&self, phase: PhaseId) -> usize {
         self.state.active[phase.0 as usize].len()
+    }
+}
+
+impl State {
+    /// Of no run yet.
+    pub(in crate::run) fn hollow() -> State {
+        State {
+            id: RunId(String::new()),
+            seq: 0,
+            at: Timestamp::MIN,
+            head: Hash::NONE,
+            standing: Standing::Submitted,
+            starter: None,
+            submitted_at: None,
+            claim: Claim::default(),
+            owner: None,
+            pause: None,
+            rollback: None,
+            orders: 0,
+            looks: 0,
+            nodes: Vec::new(),
+            regions: Vec::new(),
+            frontier: BTreeSet::new(),
+            active: Vec::new(),
+            signals: BTreeSet::new(),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use meridian_workflows::workflow::{
     Rollback, Scope, Source, Stage, Workflow,
 };
 
-use super::decide::{Input, Refusal};
+use super::decide::{Input, Refusal, decide};
 use super::effect::{Ask, DesiredState, Effect, Observation, Outcome, Progress};
 use super::event::Event;
 use super::invariant::{check_event, check_rest};
@@ -157,6 +157,11 @@ pub fn watched(mut workflow: Workflow) -> Workflow {
     workflow
 }
 
+/// As it would be stored: there NaN is equal to itself.
+fn written(what: &impl serde::Serialize) -> String {
+    serde_json::to_string(what).unwrap()
+}
+
 /// A run, its world and its clock.
 pub struct Story {
     pub run: Run,
@@ -199,8 +204,14 @@ impl Story {
     /// One step, with every promise checked after every event.
     pub fn step(&mut self, input: Input) -> Result<Vec<Event>, Refusal> {
         let mut before = self.run.clone();
+        let mut twin = self.run.clone();
+        let decided = decide(&twin, input.clone(), self.now);
         let step = self.run.step(input, self.now)?;
+        // Deciding in place is deciding and then folding.
+        step.iter().for_each(|(entry, _)| twin.record(entry).unwrap());
+        assert_eq!(written(twin.state()), written(self.run.state()));
         let events = step.map(|(entry, _)| entry.events).unwrap_or_default();
+        assert_eq!(decided.as_ref().map(written), Ok(written(&events)));
         for event in &events {
             let mut after = before.clone();
             after.apply(event);

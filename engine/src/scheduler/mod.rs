@@ -11,6 +11,6 @@ pub mod tell;
 pub mod world;
 
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
 #[cfg(test)]
 mod stories;

@@ -308,6 +308,7 @@ fn take_in(run: &mut Run, inputs: VecDeque<Input>, now: Timestamp) -> Added {
         answers: Vec::new(),
         wanted: Wanted::default(),
     };
+    let mut is_settled = false;
     for input in inputs {
         let signal = match &input {
             Input::Signal(signal) => Some(signal.id.clone()),
@@ -318,6 +319,7 @@ fn take_in(run: &mut Run, inputs: VecDeque<Input>, now: Timestamp) -> Added {
             | Input::ClockJumped { .. } => None,
         };
         let stepped = run.step(input, now);
+        is_settled |= stepped.is_ok();
         if let Some(id) = signal {
             let answer = match &stepped {
                 Err(refusal) => Answer::Refused { why: refusal.0.clone() },
@@ -329,8 +331,8 @@ fn take_in(run: &mut Run, inputs: VecDeque<Input>, now: Timestamp) -> Added {
             added.entry(entry, bytes);
         }
     }
-    // Deciding on any input settles what time has brought; a refused signal, or none at all, decides nothing.
-    if let Ok(Some((entry, bytes))) = run.step(Input::Tick, now) {
+    // Every decision settles what time has brought as well; a refused signal, or no input at all, has decided nothing.
+    if !is_settled && let Ok(Some((entry, bytes))) = run.step(Input::Tick, now) {
         added.entry(entry, bytes);
     }
     added.wanted = wanted(run, now);

@@ -287,3 +287,111 @@ pub fn upcoming(schedule: &Schedule, after: Timestamp, count: usize) -> Vec<Time
         .take(count)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use meridian_workflows::duration::Duration;
+    use meridian_workflows::plan::Plan;
+    use meridian_workflows::plan::compile::compile;
+    use meridian_workflows::workflow::{Missed, Schedule};
+
+    use super::{Catalogue, Listing, Options, serve, upcoming};
+    use crate::ports::clock::Clock;
+    use crate::ports::store::Store;
+    use crate::run::story::workflow;
+    use crate::scheduler::clock::ManualClock;
+    use crate::scheduler::script::{Script, world};
+    use crate::service::Service;
+    use crate::store::memory::Memory;
+
+    fn daily() -> Schedule {
+        Schedule {
+            cron: "0 9 * * *".into(),
+            timezone: "Europe/Berlin".into(),
+            missed: Missed::RunOnce,
+        }
+    }
+
+    /// Every file is the story's workflow, except an empty one, which is a mistake.
+    struct Shelf;
+
+    impl Catalogue for Shelf {
+        fn read(&self, file: &Path) -> Listing {
+            let is_empty = std::fs::read(file).unwrap().is_empty();
+            Listing {
+                workflows: if is_empty {
+                    vec![]
+                } else {
+                    vec![("story".into(), vec![daily()])]
+                },
+                diagnostics: is_empty.then(|| "error[M001]: nothing is written here".into()),
+            }
+        }
+
+        fn plan(&self, _: &Path, _: &str, inputs: &BTreeMap<String, String>) -> Result<Arc<Plan>, String> {
+            let mut workflow = workflow(&[("all", &["west"])], &["100%"]);
+            workflow.inputs = inputs.clone();
+            Ok(Arc::new(compile(workflow)))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_submitted_release_starts_at_its_instant_and_a_broken_file_keeps_its_schedule() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("story.yaml"), "something").unwrap();
+        let clock = Arc::new(ManualClock::at("2026-06-01T06:30:00Z".parse().unwrap()));
+        let store: Arc<dyn Store> = Arc::new(Memory::new());
+        let script = Arc::new(Script::new(Arc::clone(&clock)));
+        let service = Service::new(Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Clock>);
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let served = tokio::spawn(serve(
+            service.clone(),
+            Arc::new(world(&script)),
+            Options::named("server"),
+            dir.path().to_owned(),
+            Arc::new(Shelf),
+            async { drop(stopped.await) },
+        ));
+        // The directory is read by another thread: time only passes once the schedule is known.
+        while store
+            .last_fired("story", "0 9 * * * Europe/Berlin")
+            .await
+            .unwrap()
+            .is_none()
+        {
+            tokio::task::yield_now().await;
+        }
+        std::fs::write(dir.path().join("story.yaml"), "").unwrap();
+        let inputs = BTreeMap::from([("version".to_owned(), "v2".to_owned())]);
+        service.submit("story".into(), inputs, "ana".into()).await.unwrap();
+        assert!(service.newest(None).await.unwrap().is_none());
+        loop {
+            clock.advance_to(Duration::from_secs(1).after(clock.now()));
+            for _ in 0..200 {
+                tokio::task::yield_now().await;
+            }
+            if service.newest(None).await.unwrap().is_some_and(|head| head.is_done) {
+                break;
+            }
+        }
+        let head = service.newest(Some("story")).await.unwrap().unwrap();
+        assert_eq!(head.outcome, "promoted");
+        let nine = "2026-06-01T07:00:00Z".parse().unwrap();
+        assert!(head.created_at >= nine, "{}", head.created_at);
+        stop.send(()).unwrap();
+        served.await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn the_next_instants_can_be_seen_before_they_are_trusted() {
+        let next = upcoming(&daily(), "2026-06-01T06:30:00Z".parse().unwrap(), 2);
+        let texts: Vec<String> = next.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["2026-06-01T07:00:00Z", "2026-06-02T07:00:00Z"]);
+    }
+}
