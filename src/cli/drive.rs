@@ -68,13 +68,15 @@ pub async fn drive(
     desk: &Desk,
 ) -> Result<Exit, Problem> {
     let mut follower = Follower::open(service, id).await?;
-    let engine = engine(service, id, desk);
     let stream = if printing.is_json() {
         Stream::Stderr
     } else {
         Stream::Stdout
     };
     let mut live = Live::new(desk, &follower.run, stream);
+    let past = follower.catch_up().await?;
+    live.show_past(&follower.run, &past);
+    let engine = engine(service, id, desk);
     let left = follow(&mut follower, &engine, &mut live, patience, desk).await;
     live.wipe();
     engine.shut_down().await;

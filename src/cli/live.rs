@@ -17,6 +17,9 @@ use crate::report::timeline::Timeline;
 /// Between two looks at the journal: quick enough for the eye, slow enough for a small machine.
 pub const PULSE: Duration = Duration::from_millis(200);
 
+/// Lines of the past that are told when a run is taken up again.
+const PAST_LINES: usize = 12;
+
 /// Where progress goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -45,6 +48,18 @@ impl<'a> Live<'a> {
             is_redrawn: desk.paper.can_redraw(),
             drawn: 0,
         }
+    }
+
+    /// Tells the end of what happened before; the rest is counted.
+    pub fn show_past(&mut self, run: &Run, past: &[Entry]) {
+        let lines: Vec<Line<'static>> = past.iter().flat_map(|entry| self.timeline.entry(entry)).collect();
+        let earlier = lines.len().saturating_sub(PAST_LINES);
+        if earlier > 0 {
+            let program = self.desk.program();
+            let text = format!("… {earlier} earlier lines: {program} replay {}", run.id());
+            self.print(&[ink::line(ink::Tone::Dim, text)]);
+        }
+        self.print(&lines[earlier..]);
     }
 
     /// Tells what is new, and draws the board again.
@@ -105,7 +120,7 @@ impl<'a> Live<'a> {
         for line in &lines {
             let line = ink::cut(line.clone(), columns.saturating_sub(1));
             // Each line is cleared behind its end, so that nothing flickers and nothing of the old one stays.
-            let _ = write!(text, "{}\u{1b}[K\n", self.desk.paper.for_stderr(&line));
+            let _ = writeln!(text, "{}\u{1b}[K", self.desk.paper.for_stderr(&line));
         }
         text.push_str("\u{1b}[J");
         self.drawn = lines.len();

@@ -331,13 +331,32 @@ impl Board<'_> {
                         format!(", baseline {}", reading::number(baseline, unit)),
                     ));
                 }
-                if !judged.judgement.is_pass() {
-                    spans.push(ink(tone, format!("  {}", tame(judged.judgement.because()))));
+                if let Some(said) = self.beside(slot, gate.breached_for) {
+                    spans.push(ink(tone, format!("  {said}")));
                 }
             }
             _ => spans.push(ink(tone, tame(judged.judgement.because()))),
         }
         Some(Line::from(spans))
+    }
+
+    /// What stands beside a reading that does not pass: how long it has been breached, or what is wrong with the evidence.
+    fn beside(&self, slot: &GateState, breached_for: Duration) -> Option<String> {
+        let judgement = &slot.last.as_ref()?.judgement;
+        match judgement.level() {
+            // The number and its limit say it all; that it is too early is no news on a board.
+            Level::Pass | Level::Pending => None,
+            Level::Fail => {
+                let since = slot.breached_since.iter().flatten().min()?;
+                let lasted = clock::length(Duration::between(*since, self.now));
+                Some(if breached_for.is_zero() {
+                    "breached".to_owned()
+                } else {
+                    format!("breached for {lasted} of {}", clock::length(breached_for))
+                })
+            }
+            Level::NoData | Level::Inconclusive | Level::Error => Some(tame(judgement.because())),
+        }
     }
 
     fn name_width(&self) -> usize {
@@ -375,5 +394,79 @@ pub fn outcome_tone(outcome: Outcome) -> Tone {
         Outcome::Promoted => Tone::Good,
         Outcome::Paused | Outcome::Held => Tone::Caution,
         Outcome::RolledBack | Outcome::NeedsAttention | Outcome::Refused => Tone::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meridian_engine::run::event::Event;
+
+    use super::Board;
+    use crate::report::ink::plain;
+    use crate::report::story::{self, Moment};
+
+    fn drawn(moment: &Moment, rows_max: usize) -> String {
+        let board = Board {
+            run: &moment.run,
+            history: &moment.history,
+            now: moment.at,
+            program: "meridian",
+        };
+        board.fitted(rows_max).iter().map(plain).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_bake_counts_down_beside_its_readings() {
+        let simulated = story::simulated(&[]);
+        let mut readings = 0;
+        let moment = story::until(&simulated, |event| {
+            readings += usize::from(matches!(event, Event::GateRead { .. }));
+            readings == 20
+        });
+        insta::assert_snapshot!(drawn(&moment, 40), @r"
+        memory-leak-simulated  v3.2.0  running  for 13s
+
+        smallest    under way
+          eu-west-1 ━───────────────────   5%   ◐5% ·25% ·100%   baking, 2s of 8s left
+            ✓ error-rate            0.1%  ▂▂▂▂▂▂▂▂▂▂       ▕█░░░░░░░░░▏ rolls back above 1%, baseline 0.1%
+            ✓ memory-exhaustion    350Mi  ▃▃▃▃▃▃▃▃▃▃       ▕███░░░░░░░▏ rolls back above 1Gi, baseline 350Mi
+
+        primary     needs smallest
+          us-east-1 ────────────────────   0%   ·5% ·25% ·100%   waiting
+        ");
+        insta::assert_snapshot!(drawn(&moment, 5), @r"
+        memory-leak-simulated  v3.2.0  running  for 13s
+        smallest    under way
+          eu-west-1 ━───────────────────   5%   ◐5% ·25% ·100%   baking, 2s of 8s left
+            ✓ error-rate            0.1%  ▂▂▂▂▂▂▂▂▂▂       ▕█░░░░░░░░░▏ rolls back above 1%, baseline 0.1%
+          … 3 more lines: meridian status memory-leak-simulated
+        ");
+    }
+
+    #[test]
+    fn a_rollback_says_its_cause_while_it_lasts_and_after() {
+        let simulated = story::simulated(&["eu-west-1/25%"]);
+        let moment = story::until(&simulated, |event| matches!(event, Event::RollbackDecided { .. }));
+        insta::assert_snapshot!(drawn(&moment, 40), @r"
+        memory-leak-simulated  v3.2.0  running  for 18s
+          ▲ run rolls back (gate/error-rate: candidate 1.3 %: candidate > percent(1)): eu-west-1 goes back to its baseline
+
+        smallest    ↩ stopped
+          eu-west-1 ━━━━━───────────────  25%   ↩5% ✗25% ·100%   rolled-back
+
+        primary     needs smallest
+          us-east-1 ────────────────────   0%   ·5% ·25% ·100%   waiting
+        ");
+        let end = story::until(&simulated, |_| false);
+        insta::assert_snapshot!(drawn(&end, 40), @r"
+        memory-leak-simulated  v3.2.0  rolled-back  after 25s
+          gate/error-rate: candidate 1.3 %: candidate > percent(1)
+
+        smallest    ↩ stopped
+          eu-west-1 ────────────────────   0%   ↩5% ✗25% ·100%   rolled-back
+
+        primary     needs smallest
+          us-east-1 ────────────────────   0%   ·5% ·25% ·100%   waiting
+        ");
     }
 }

@@ -6,6 +6,8 @@ pub mod ink;
 pub mod paper;
 pub mod reading;
 pub mod status;
+#[cfg(test)]
+mod story;
 pub mod timeline;
 pub mod waiting;
 pub mod why;

@@ -196,3 +196,45 @@ impl Timeline {
             .or_else(|| self.of_a_region(event))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::Timeline;
+    use crate::report::ink::plain;
+    use crate::report::story;
+
+    #[test]
+    fn a_rollout_that_fails_is_told_line_by_line() {
+        let simulated = story::simulated(&["eu-west-1/25%"]);
+        let mut timeline = Timeline::new(simulated.run.plan().clone(), TimeZone::UTC);
+        let lines: Vec<String> = simulated
+            .entries
+            .iter()
+            .flat_map(|entry| timeline.entry(entry))
+            .map(|line| plain(&line))
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        ── Mon 2 Mar 2026 (UTC) ──
+        10:00:00  · run              memory-leak v3.2.0, plan 8dbc284ca622, submitted by simulation, unauthenticated
+        10:00:00  → smallest         phase begins
+        10:00:00  · eu-west-1        serves baseline; the candidate is v3.2.0
+        10:00:00  → eu-west-1        starting v3.2.0 beside baseline
+        10:00:03  ✓ eu-west-1        v3.2.0 stands ready, without traffic
+        10:00:03  → eu-west-1   5%   shifting 5% to v3.2.0
+        10:00:06  ◐ eu-west-1   5%   serves 5%, baking 8s
+        10:00:14  ✓ eu-west-1   5%   passed: error-rate 0.1 %; memory-exhaustion 350 MiB
+        10:00:14  → eu-west-1  25%   shifting 25% to v3.2.0
+        10:00:15  ◐ eu-west-1  25%   serves 25%, baking 15s
+        10:00:16  ✗ eu-west-1  25%   memory-exhaustion 1.03 GiB: candidate > Gi(1)
+        10:00:16  ✗ eu-west-1  25%   error-rate 1.3 %: candidate > percent(1)
+        10:00:18  ↩ run              rolls back the run (eu-west-1): gate/error-rate: candidate 1.3 %: candidate > percent(1)
+        10:00:18  ↩ eu-west-1        sending all traffic back to baseline
+        10:00:22  ↩ eu-west-1        read back: baseline serves everything
+        10:00:24  ↩ eu-west-1        removing v3.2.0
+        10:00:25  ↩ eu-west-1        the candidate is removed
+        10:00:25  ↩ run              rolled back: every region in scope serves its baseline
+        ");
+    }
+}

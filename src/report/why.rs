@@ -146,3 +146,38 @@ fn sentence(run: &Run, wait: &Wait, now: Timestamp, zone: &TimeZone) -> Line<'st
     };
     Line::from(vec![ink(Tone::Strong, subject), ink(tone, text)])
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+    use meridian_engine::run::event::Event;
+
+    use super::{Driver, lines};
+    use crate::report::ink::plain;
+    use crate::report::story::{self, Moment};
+
+    fn said(moment: &Moment, driver: &Driver) -> String {
+        let lines = lines(&moment.run, driver, moment.at, &TimeZone::UTC, "meridian");
+        lines.iter().map(plain).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn why_answers_in_a_sentence() {
+        let simulated = story::simulated(&["eu-west-1/25%"]);
+        let driver = Driver::Process("host/1".to_owned());
+        let baking = story::until(&simulated, |event| matches!(event, Event::Converged { .. }));
+        insta::assert_snapshot!(said(&baking, &driver), @r"
+        stage:smallest/eu-west-1/5% bakes for 8s, since 10:00:06, until 10:00:14 (if its gates stay healthy).
+        ");
+        let back = story::until(&simulated, |event| matches!(event, Event::RollbackDecided { .. }));
+        insta::assert_snapshot!(said(&back, &Driver::Nobody), @r"
+        memory-leak-simulated rolls back (gate/error-rate: candidate 1.3 %: candidate > percent(1)): eu-west-1 goes back to its baseline, since 10:00:18, until 10:01:18 (then people are called).
+        No process drives it now, so nothing of this happens until one does:
+            meridian resume
+        ");
+        let end = story::until(&simulated, |_| false);
+        insta::assert_snapshot!(said(&end, &Driver::Nobody), @r"
+        memory-leak-simulated was rolled back: every region in scope serves its baseline again, since 10:00:25. Cause: gate/error-rate: candidate 1.3 %: candidate > percent(1).
+        ");
+    }
+}

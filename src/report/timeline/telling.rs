@@ -350,20 +350,26 @@ impl Timeline {
         let level = judgement.level();
         let sign = match level {
             Level::Pass => {
-                self.sentences.insert((node, gate), because.clone());
+                let is_first = self.sentences.insert((node, gate), because.clone()).is_none();
                 let was_bad = self.breached.remove(&key).is_some();
-                let is_news = was_bad || (place != Place::Watch && self.asks_the_world(gate));
+                let is_news = was_bad || (is_first && place != Place::Watch && self.asks_the_world(gate));
                 return is_news.then(|| self.at_node(Sign::Good, node, because));
             }
-            // Too early to say anything, and so nothing is said.
-            Level::Pending => return None,
+            // An approval that waits has said so when it asked.
+            Level::Pending if self.is_approval(gate) => return None,
+            // Too early to say anything, and so nothing is said. A window that is closed says when it opens.
+            Level::Pending if self.asks_the_world(gate) => return None,
             // A person's no has a line of its own.
             Level::Fail if self.rejected == Some((node, gate)) => return None,
             Level::Fail if judgement.policy() == Some(Policy::Rollback) => Sign::Bad,
-            Level::Fail | Level::NoData | Level::Inconclusive | Level::Error => Sign::Wait,
+            Level::Fail | Level::NoData | Level::Inconclusive | Level::Error | Level::Pending => Sign::Wait,
         };
         let is_news = self.breached.insert(key, level) != Some(level);
         is_news.then(|| self.at_node(sign, node, because))
+    }
+
+    fn is_approval(&self, gate: GateId) -> bool {
+        matches!(self.plan.gate(gate).1.kind, GateKind::Approval(_))
     }
 
     /// Windows are told when they hold something up, approvals by what people say.
@@ -371,21 +377,17 @@ impl Timeline {
         !self.plan.gate(gate).1.kind.is_judged_in_the_core()
     }
 
-    /// The gate's name, then what its newest judgement says; the metric's own name in front of a number says nothing new.
+    /// The gate's name, then what its newest judgement says; a metric's number stands right behind the name.
     fn sentence(&self, gate: GateId, judgement: &Judgement) -> String {
         let (name, definition) = self.plan.gate(gate);
         let because = tame(judgement.because());
-        let metric = match &definition.kind {
-            GateKind::Metric(metric) => metric.query.as_str(),
-            GateKind::Approval(_)
-            | GateKind::Window(_)
-            | GateKind::Http(_)
-            | GateKind::Command(_)
-            | GateKind::NotYet { .. } => name,
-        };
-        let said = because.strip_prefix(metric).and_then(|rest| rest.strip_prefix(' '));
-        match said {
-            Some(said) => format!("{name} {said}"),
+        let is_metric = matches!(definition.kind, GateKind::Metric(_));
+        // `error-rate 0.1 %` reads better than `error-rate: candidate 0.1 %`; other sentences stay whole.
+        let number = because
+            .strip_prefix("candidate ")
+            .filter(|rest| is_metric && rest.starts_with(|first: char| first.is_ascii_digit() || first == '-'));
+        match number {
+            Some(number) => format!("{name} {number}"),
             None => format!("{name}: {because}"),
         }
     }
