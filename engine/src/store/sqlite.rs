@@ -51,7 +51,7 @@ impl Sqlite {
     /// [`Error::Unavailable`] when it cannot be reached.
     pub fn open(path: &Path) -> Result<Sqlite, Error> {
         let path = std::path::absolute(path).map_err(|error| Error::Unavailable(error.to_string()))?;
-        let mut connection = file::connect(&path)?;
+        let mut connection = file::open_or_make(&path)?;
         file::prepare(&path, &mut connection)?;
         let identity = Identity::of(&path);
         identity.check(&connection)?;

@@ -25,14 +25,24 @@ const BUSY_FOR: Duration = Duration::from_secs(5);
 /// Statements kept compiled in each connection; above the number that there are.
 const STATEMENTS: usize = 128;
 
-/// Opens a connection with the settings that every one of ours has.
+/// Opens the file, or makes it.
+pub fn open_or_make(path: &Path) -> Result<Connection, Error> {
+    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+}
+
+/// Opens one more connection to a file that is there: one that was removed must not come back empty.
 pub fn connect(path: &Path) -> Result<Connection, Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| refused(path, &error))?;
+    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|error| refused(path, &error))?;
     set_up(&connection).map_err(|error| refused(path, &error))?;
     Ok(connection)
 }
 
+/// The settings that every connection of ours has.
 fn set_up(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(BUSY_FOR)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::fault::{Fault, instant, nanos, signed, unsigned};
+use super::fault::{Fault, instant, is_local, nanos, signed, unsigned};
 use super::head;
 use super::journal::has_open_signals;
 use crate::ports::store::{Error, Lease};
@@ -43,10 +43,15 @@ pub struct Taken {
 /// Takes what is due, soonest first, and tells when the next of the rest is.
 pub fn take(connection: &Connection, term: &Term, until: Timestamp, limit: usize) -> Result<Taken, Fault> {
     let due = head::due(connection, until, term.now, limit)?;
-    let leases = due
-        .iter()
-        .map(|row| grant(connection, term, row.key))
-        .collect::<Result<_, _>>()?;
+    let mut leases = Vec::with_capacity(due.len());
+    for row in due {
+        match grant(connection, term, row.key) {
+            Ok(lease) => leases.push(lease),
+            // A head that cannot be read is left to whoever repairs the file; the other runs go on.
+            Err(error) if is_local(&error) => tracing::error!(row = row.key, %error, "the head of a run is damaged"),
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok(Taken {
         leases,
         next: head::next(connection)?,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::Sqlite;
 use crate::ports::store::{Error, Store};
 use crate::run::state::RunId;
-use crate::store::conformance::{Place, acquire, create, end, new_run, plan, step};
+use crate::store::conformance::{LENGTH, Place, acquire, at, create, end, new_run, plan, step};
 
 struct Directory(TempDir);
 
@@ -236,7 +236,7 @@ async fn a_file_that_was_replaced_while_in_use_gets_no_more_writes() {
         if is_replaced {
             std::fs::copy(place.0.path().join("elsewhere"), place.file()).unwrap();
         }
-        for _ in 0..2 {
+        for _ in 0..3 {
             let refused = store
                 .acquire(
                     &run,
@@ -250,6 +250,12 @@ async fn a_file_that_was_replaced_while_in_use_gets_no_more_writes() {
                 "{refused:?}"
             );
         }
+        drop(store);
+        assert_eq!(
+            place.file().exists(),
+            is_replaced,
+            "a removed file must not come back empty"
+        );
     }
 }
 
@@ -313,4 +319,20 @@ async fn a_log_under_load_stays_bounded() {
     let log = std::fs::metadata(place.0.path().join("state.db-wal")).unwrap().len();
     assert!(log < 80_000_000, "{log} bytes");
     assert_eq!(store.load(&run).await.unwrap().head.seq, 401);
+}
+
+#[tokio::test]
+async fn a_damaged_head_keeps_no_other_run_from_being_taken() {
+    let place = Directory::new();
+    let store = place.store();
+    for number in 0..3 {
+        create(&store, "shop", number).await;
+    }
+    place
+        .raw()
+        .execute("UPDATE heads SET workflow = 77 WHERE id = 2", [])
+        .unwrap();
+    let taken = store.take("a", at(9), at(9), LENGTH, 10).await.unwrap();
+    let runs: Vec<&str> = taken.runs.iter().map(|(lease, _)| lease.run().0.as_str()).collect();
+    assert_eq!(runs, ["shop-0001", "shop-0003"]);
 }

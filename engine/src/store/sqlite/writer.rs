@@ -257,10 +257,9 @@ impl Desk {
             .prepare_cached("PRAGMA data_version")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
             .ok();
+        // The first look tells too: what was written before it may not have been seen by anybody here.
         if version.is_some() && self.seen != version {
-            if self.seen.is_some() {
-                self.changes.send_modify(|count| *count += 1);
-            }
+            self.changes.send_modify(|count| *count += 1);
             self.seen = version;
         }
     }
