@@ -219,8 +219,11 @@ pub struct NewRun {
     pub key: Option<String>,
     pub plan: Arc<Plan>,
     /// Makes the first entry and its bytes for the name that the store gives.
-    pub first: Box<dyn FnOnce(&RunId) -> (Entry, Vec<u8>, State) + Send>,
+    pub first: First,
 }
+
+/// The first entry of a run of this name, with its bytes and the state that it makes.
+pub type First = Box<dyn FnOnce(&RunId) -> (Entry, Vec<u8>, State) + Send>;
 
 /// What one step adds.
 #[derive(Clone, Debug)]

@@ -66,11 +66,11 @@ impl Checkpoints {
             if let Err(error) = checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)") {
                 tracing::warn!(%error, "the log could not be folded; it grows until a checkpoint succeeds");
             }
-        } else if log.left() >= PAGES_BEGIN {
-            if let Some(Err(TrySendError::Disconnected(()))) = self.wish.as_ref().map(|wish| wish.try_send(())) {
-                tracing::warn!("the store's checkpoint thread has ended");
-                self.wish = None;
-            }
+        } else if log.left() >= PAGES_BEGIN
+            && let Some(Err(TrySendError::Disconnected(()))) = self.wish.as_ref().map(|wish| wish.try_send(()))
+        {
+            tracing::warn!("the store's checkpoint thread has ended");
+            self.wish = None;
         }
     }
 }

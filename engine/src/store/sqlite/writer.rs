@@ -43,8 +43,10 @@ struct Job {
     guard: Guard,
     stirs: Stirs,
     /// With an error instead of a connection it only tells the caller.
-    work: Box<dyn FnOnce(Result<&Connection, Error>) -> Done + Send>,
+    work: Work,
 }
+
+type Work = Box<dyn FnOnce(Result<&Connection, Error>) -> Done + Send>;
 
 /// What a piece of work came to, before anybody is told.
 struct Done {
