@@ -366,6 +366,11 @@ impl Core {
                 self.note(run, Drive::Quarantined);
                 continue;
             }
+            // Taking a run that is over would only write another owner behind its end, unless somebody has asked for more.
+            if head.is_done && self.hands.store.signals(run).await?.is_empty() {
+                self.note(run, Drive::AtRest);
+                continue;
+            }
             match self
                 .hands
                 .store

@@ -469,3 +469,17 @@ async fn an_engine_for_one_run_drives_only_that_one_and_says_when_it_rests() {
         .until("at rest", async || two.drives().borrow()[&other] == Drive::AtRest)
         .await;
 }
+
+#[tokio::test]
+async fn a_run_that_is_over_is_taken_by_nobody() {
+    let stage = stage();
+    let run = stage.start(workflow(ONE, &["100%"])).await;
+    for name in ["one", "two"] {
+        let engine = stage.engine(name, Scope::Only(vec![run.clone()]));
+        stage
+            .until("at rest", async || engine.drives().borrow()[&run] == Drive::AtRest)
+            .await;
+        engine.shut_down().await;
+    }
+    assert_eq!(owners(&stage.events(&run).await), ["one"]);
+}
