@@ -35,7 +35,13 @@ impl From<Fault> for Error {
 }
 
 pub fn unavailable(error: &rusqlite::Error) -> Error {
-    Error::Unavailable(error.to_string())
+    Error::Unavailable(match error.sqlite_error_code() {
+        // SQLite waits for a while before it says so: writes take milliseconds, unless their process stands still in one.
+        Some(ErrorCode::DatabaseBusy) => {
+            "another process keeps its write lock; if that one is stopped or hangs, let it go on or end it".to_owned()
+        }
+        Some(_) | None => error.to_string(),
+    })
 }
 
 /// Whether only what one request touched is at fault (a damaged page, a bad value), so that others may go on.
