@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use meridian_engine::run::signal::Person;
+use meridian_workflows::duration::Duration;
 
 use super::problem::Problem;
 use crate::report::paper::Paper;
@@ -20,9 +21,30 @@ pub struct Args {
     /// How logs are written to stderr (what is logged: MERIDIAN_LOG=info)
     #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORM")]
     pub log: Log,
+    /// How long a run stays this process's when it can no longer say so: others may take it over afterwards
+    // Hidden: the default is right everywhere but in tests of taking over, which would otherwise wait for it dozens of times.
+    #[arg(long, global = true, hide = true, value_name = "DURATION", default_value = LEASE_DEFAULT, env = "MERIDIAN_LEASE", value_parser = lease)]
+    lease: Duration,
 }
 
 const STATE_DEFAULT: &str = ".meridian";
+
+/// A lease of a process at a terminal: short, so that a run is soon free again after `kill -9`.
+const LEASE_DEFAULT: &str = "6s";
+
+/// Shorter ones are lost to a slow disk alone; longer ones keep a run from everybody.
+const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease: Duration = text
+        .parse()
+        .map_err(|error: meridian_workflows::duration::Error| error.to_string())?;
+    if LEASES.contains(&lease) {
+        Ok(lease)
+    } else {
+        Err(format!("a lease lasts between {} and {}", LEASES.start(), LEASES.end()))
+    }
+}
 
 /// The form of logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -139,6 +161,8 @@ impl Inputs {
 pub struct Desk {
     pub paper: Paper,
     pub zone: TimeZone,
+    /// How long the leases of this process last.
+    pub lease: Duration,
     state: PathBuf,
 }
 
@@ -147,6 +171,7 @@ impl Desk {
         Desk {
             paper: Paper::new(),
             zone: TimeZone::system(),
+            lease: args.lease,
             state: args.state,
         }
     }
@@ -182,7 +207,15 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use super::{Inputs, input};
+    use super::{Inputs, LEASE_DEFAULT, input, lease};
+
+    #[test]
+    fn a_lease_is_neither_a_moment_nor_a_day() {
+        assert!(lease(LEASE_DEFAULT).is_ok());
+        for wrong in ["0s", "999ms", "1d", "6", "soon"] {
+            assert!(lease(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn an_input_keeps_everything_after_the_first_equals_sign() {

@@ -24,9 +24,6 @@ use crate::report::waiting::{Urgency, Waiting};
 use crate::report::why::{self, Driver};
 use crate::world;
 
-/// A lease of a process at a terminal: short, so that a run is soon free again after `kill -9`.
-const LEASE: Duration = Duration::from_secs(6);
-
 /// When to leave before the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
@@ -49,7 +46,7 @@ pub fn owner() -> String {
 /// An engine of this process for one run.
 fn engine(service: &Service, run: &RunId, desk: &Desk) -> Engine {
     let mut options = Options::named(owner());
-    options.lease = LEASE;
+    options.lease = desk.lease;
     Engine::start(
         Arc::clone(service.store()),
         Arc::new(world::world(desk)),
