@@ -3,5 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod architecture;
+mod crashes;
+mod essence;
+mod machine;
 mod stores;
+mod stories;
 mod terminal;
