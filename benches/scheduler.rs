@@ -191,10 +191,10 @@ async fn timers(runs: usize) {
         Arc::clone(&bench.clock),
         Arc::clone(&lateness),
     ));
-    // The starts take a while; bakes begin when each run converges, so they are spread by a hundred lengths of bake.
-    let lengths = 100;
+    // The starts take a while; bakes begin when each run converges, so they are spread by fifty lengths of bake.
+    let lengths = 50;
     for step in 0..lengths {
-        let bake = Duration::from_millis(40_000 + step * 100);
+        let bake = Duration::from_millis(40_000 + step * 200);
         let plan = Arc::new(compile(workflow(2, bake, false)));
         bench.start_many(&plan, runs / lengths as usize).await;
     }
@@ -346,7 +346,8 @@ impl Cloud {
 impl Provider for Cloud {
     /// Every run gets its own target, as a million services would.
     async fn identify(&self, _: &Target) -> Result<String, Failure> {
-        Ok(format!("target-{}", self.targets.fetch_add(1, Ordering::Relaxed)))
+        let number = self.targets.fetch_add(1, Ordering::Relaxed);
+        Ok(format!("target-{}-{number}", std::process::id()))
     }
 
     async fn observe(&self, target: &Target) -> Result<Observed, Failure> {
@@ -434,7 +435,7 @@ fn workflow(stages: u16, bake: Duration, waits: bool) -> Workflow {
         stages: (0..stages).map(stage).collect(),
     };
     Workflow {
-        name: "bench".to_owned(),
+        name: format!("bench-{}", bake.as_millis()),
         labels: BTreeMap::new(),
         description: None,
         inputs: BTreeMap::new(),
@@ -569,18 +570,16 @@ async fn listen(
         let now = clock.now();
         for event in &told.entry.events {
             match event {
-                Event::Converged { at, .. } if !due.contains_key(&told.run) => {
+                Event::Converged { at, .. } if due.get(&told.run) != Some(&Timestamp::MAX) => {
                     due.insert(told.run.clone(), *at);
                 }
                 Event::BakeEnded { at, .. } => {
-                    // The instant itself is what the entry was decided for: the first tick at or after the bake's end.
-                    if let Some(converged) = due.get(&told.run).copied()
+                    // The workflow's name, and so the run's, tells how long it bakes.
+                    let bake = told.run.0.split('-').nth(1).and_then(|millis| millis.parse().ok());
+                    if let (Some(converged), Some(bake)) = (due.get(&told.run).copied(), bake)
                         && *at > converged
                     {
-                        let baked = at.duration_since(converged).as_millis();
-                        let asked = baked - (baked - 40_000).rem_euclid(100);
-                        let over =
-                            converged.checked_add(jiff::SignedDuration::from_millis(i64::try_from(asked).unwrap_or(0)));
+                        let over = converged.checked_add(jiff::SignedDuration::from_millis(bake)).ok();
                         let late = over.map_or(0.0, |over| now.duration_since(over).as_secs_f64() * 1e3);
                         due.insert(told.run.clone(), Timestamp::MAX);
                         if let Ok(mut list) = lateness.lock() {

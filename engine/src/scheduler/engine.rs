@@ -75,7 +75,8 @@ impl Options {
             lease: Duration::from_secs(15),
             lead: Duration::from_secs(1),
             poll: Duration::from_secs(1),
-            resident_max: 16_384,
+            // A run takes a few kilobytes: this keeps the engine in tens of megabytes however many runs wake at once.
+            resident_max: 4_096,
             take_max: 1_024,
             linger: Duration::from_secs(5),
             linger_crowded: Duration::from_millis(500),
@@ -437,7 +438,11 @@ impl Core {
                 look_at = AGAIN_AFTER_PANIC.after(self.hands.clock.now());
             }
         }
-        if self.is_full.swap(false, Ordering::Relaxed) {
+        let room = self.options.resident_max.saturating_sub(self.resident.lock().len());
+        // Taking one run at a time as each leaves would cost a transaction a run.
+        if room >= self.options.take_max.min(self.options.resident_max.div_ceil(4))
+            && self.is_full.swap(false, Ordering::Relaxed)
+        {
             look_at = Timestamp::MIN;
         }
         look_at
