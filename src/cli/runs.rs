@@ -129,7 +129,7 @@ fn table(heads: &[Head], desk: &Desk) {
 fn tone(outcome: &str) -> Tone {
     match outcome {
         "promoted" => Tone::Good,
-        "rolled-back" | "needs-attention" | "refused" | "set aside" => Tone::Bad,
+        "rolled-back" | "needs-attention" | "set aside" => Tone::Bad,
         "paused" | "held" => Tone::Caution,
         _ => Tone::Accent,
     }

@@ -33,9 +33,9 @@ impl Outcome {
             Outcome::Paused => "paused",
             Outcome::Held => "held",
             Outcome::Promoted => "promoted",
-            Outcome::RolledBack => "rolled-back",
+            // Scripts know six words; the cause of a refused run says so.
+            Outcome::RolledBack | Outcome::Refused => "rolled-back",
             Outcome::NeedsAttention => "needs-attention",
-            Outcome::Refused => "refused",
         }
     }
 }

@@ -166,7 +166,15 @@ impl<'a> Waiting<'a> {
                         .until(Some(held.again_at), "then it looks again, or as soon as that run ends")
                         .command(self.command(&format!("why {}", tame(&held.by))))
                     }
-                    None => Wait::new(None, Urgency::Going, "takes its targets", "takes its targets"),
+                    None => match &state.claim.why {
+                        Some(why) => {
+                            let what = format!("cannot take its targets: {}", tame(why));
+                            Wait::new(None, Urgency::Waiting, "cannot take its targets", what)
+                                .until(state.claim.again_at, "then it tries again")
+                                .command(self.command(&format!("abort {id}")))
+                        }
+                        None => Wait::new(None, Urgency::Going, "takes its targets", "takes its targets"),
+                    },
                 };
                 Some(wait.since(state.submitted_at))
             }

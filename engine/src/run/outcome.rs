@@ -53,6 +53,13 @@ pub(in crate::run) fn admit(draft: &mut Draft<'_>, key: EffectKey, outcome: Outc
             let event = draft.run.read(node, place, gate, reading, draft.now);
             draft.push(event);
         }
+        // Settings that are not sound stay so: whoever started the run must change the file.
+        (
+            EffectKey::Claim { .. },
+            Outcome::Failed {
+                error, lasting: true, ..
+            },
+        ) => claim_refused(draft, error),
         (
             key,
             Outcome::Failed {

@@ -127,9 +127,9 @@ fn forward(draft: &mut Draft<'_>) -> bool {
     let frontier: Vec<NodeId> = draft.run.state.frontier.iter().copied().collect();
     frontier.into_iter().any(|id| match draft.run.node(id).life {
         Life::Waiting => waiting(draft, id),
-        Life::Moving | Life::Closing => moving(draft, id),
-        Life::Baking => baking(draft, id),
-        Life::Judging => judging(draft, id),
+        Life::Moving | Life::Closing => draft.judge_people_and_time(id, Place::Watch) || moving(draft, id),
+        Life::Baking => draft.judge_people_and_time(id, Place::Watch) || baking(draft, id),
+        Life::Judging => draft.judge_people_and_time(id, Place::Watch) || judging(draft, id),
         Life::Passed | Life::Skipped | Life::Tolerated | Life::Failed | Life::RolledBack => false,
     })
 }

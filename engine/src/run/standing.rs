@@ -3,13 +3,13 @@
 use super::event::Ending;
 use super::state::{RegionLife, Run, Standing};
 
-/// `running`, `paused`, `held`, `promoted`, `rolled-back`, `refused` or `needs-attention`.
+/// `running`, `paused`, `held`, `promoted`, `rolled-back` or `needs-attention`. A run that was refused has changed nothing, like
+/// one that was rolled back; its cause says `refused`.
 pub fn outcome(run: &Run) -> &'static str {
     match &run.state().standing {
         Standing::Finished { ending, .. } => match ending {
             Ending::Promoted => "promoted",
-            Ending::RolledBack => "rolled-back",
-            Ending::Refused => "refused",
+            Ending::RolledBack | Ending::Refused => "rolled-back",
         },
         Standing::Attention { .. } => "needs-attention",
         Standing::RollingBack => "running",

@@ -107,6 +107,9 @@ pub struct Claim {
     pub waits: Option<ClaimWait>,
     /// A claim or release that failed is tried again then.
     pub again_at: Option<Timestamp>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// After the end: the retry or rollback for which the targets are wanted once more.
     pub wanted_for: Option<Signal>,
 }

@@ -558,3 +558,47 @@ fn a_region_that_serves_the_candidate_already_is_left_as_it_is() {
     assert_eq!(finished(&story), Some(Ending::Promoted));
     assert!(story.orders.is_empty());
 }
+
+#[test]
+fn a_watched_gate_that_this_build_cannot_read_holds_and_then_needs_attention() {
+    let mut workflow = workflow(&[("only", &["west"])], &["10%", "100%"]);
+    let kind = GateKind::NotYet {
+        kind: "trend".into(),
+        settings: serde_json::Value::Null,
+    };
+    workflow.gates.insert("leak".into(), gate(kind));
+    workflow.phases[0].stages[0].watch.push("leak".into());
+    let mut story = submitted(workflow);
+    story.until("stage:only/west/10%", Life::Baking);
+    story.live(secs(60));
+    assert!(story.run.node(story.id("stage:only/west/10%")).hold.is_some());
+    story.live(secs(3_700));
+    assert!(attention(&story).is_some_and(|reason| reason.contains("not available yet")));
+}
+
+#[test]
+fn a_claim_that_can_never_succeed_ends_the_run_with_its_reason() {
+    let mut story = submitted(workflow(&[("only", &["west"])], &["100%"]));
+    let key = wanted(&story.run, story.now).effects[0].key;
+    let failed = |lasting| super::effect::Outcome::Failed {
+        error: "the settings of region west are not sound".into(),
+        lasting,
+        retry_after: None,
+    };
+    story
+        .step(Input::Outcome {
+            key,
+            outcome: failed(false),
+        })
+        .unwrap();
+    assert_eq!(finished(&story), None);
+    let again = wanted(&story.run, story.now).wake.unwrap();
+    story.now = again;
+    story
+        .step(Input::Outcome {
+            key,
+            outcome: failed(true),
+        })
+        .unwrap();
+    assert_eq!(finished(&story), Some(Ending::Refused));
+}

@@ -17,6 +17,7 @@ impl Run {
                 claim.last = Some(*number);
                 claim.waits = None;
                 claim.again_at = None;
+                claim.why = None;
                 claim.wanted_for = None;
                 if self.state.standing == Standing::Submitted {
                     self.state.standing = Standing::Running;
@@ -33,12 +34,14 @@ impl Run {
             Event::ClaimRefused { .. } => {
                 claim.waits = None;
                 claim.again_at = None;
+                claim.why = None;
                 claim.wanted_for = None;
                 claim.round += 1;
             }
             Event::Released => {
                 claim.number = None;
                 claim.again_at = None;
+                claim.why = None;
                 claim.round += 1;
             }
             _ => {}

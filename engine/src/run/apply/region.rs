@@ -132,7 +132,10 @@ impl Run {
         again_at: Timestamp,
     ) {
         match key {
-            EffectKey::Claim { .. } | EffectKey::Release { .. } => self.state.claim.again_at = Some(again_at),
+            EffectKey::Claim { .. } | EffectKey::Release { .. } => {
+                self.state.claim.again_at = Some(again_at);
+                self.state.claim.why = Some(error.to_owned());
+            }
             EffectKey::Observe { region, .. } => {
                 self.state.looks += 1;
                 let region = self.region_mut(region);
