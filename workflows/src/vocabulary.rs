@@ -9,8 +9,24 @@ pub struct ProviderKind {
     pub availability: Availability,
     /// Keys that the provider's settings may have; checked with did-you-mean.
     pub settings: &'static [SettingKey],
+    /// What the keys alone cannot tell: the provider reads the settings as it will when it runs.
+    pub check: Option<SettingsCheck>,
     pub capabilities: Capabilities,
 }
+
+/// Reads a region's settings, defaults merged under them.
+///
+/// *Errors*: why they are not sound, as a lower-case phrase.
+#[derive(Clone, Copy, Debug)]
+pub struct SettingsCheck(pub fn(&serde_json::Value) -> Result<(), String>);
+
+impl PartialEq for SettingsCheck {
+    fn eq(&self, other: &SettingsCheck) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for SettingsCheck {}
 
 /// One key of a provider's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,6 +20,7 @@ fn later(name: &'static str, mirroring: bool, audiences: bool) -> ProviderKind {
         name,
         availability: Availability::NotYet,
         settings: &[],
+        check: None,
         capabilities: Capabilities {
             share_step: 100,
             mirroring,

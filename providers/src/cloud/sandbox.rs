@@ -9,7 +9,7 @@ use meridian_engine::ports::provider::{Fence, Observed, Order, Provider, Target,
 use meridian_engine::run::effect::{Desired, DesiredState, Observation, Progress};
 use meridian_engine::run::version::Version;
 use meridian_workflows::share::Share;
-use meridian_workflows::vocabulary::{Availability, Capabilities, ProviderKind, SettingKey};
+use meridian_workflows::vocabulary::{Availability, Capabilities, ProviderKind, SettingKey, SettingsCheck};
 use meridian_workflows::workflow::Exposure;
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -50,6 +50,7 @@ pub fn kind() -> ProviderKind {
         name: "sandbox",
         availability: Availability::Available,
         settings: SETTINGS,
+        check: Some(SettingsCheck(|settings| read(settings).map(|_| ()))),
         capabilities: Capabilities {
             share_step: 1,
             mirroring: true,
@@ -183,6 +184,19 @@ fn path(key: &Key) -> String {
     format!("/apps/{}/regions/{}", key.app, key.region)
 }
 
+/// A region's settings as this provider understands them.
+fn read(settings: &Value) -> Result<(Written, Settings), String> {
+    let settings = if settings.is_null() {
+        json!({})
+    } else {
+        settings.clone()
+    };
+    let mut written: Written = serde_json::from_value(settings).map_err(|error| error.to_string())?;
+    let rest = Value::Object(std::mem::take(&mut written.rest));
+    let settings: Settings = serde_json::from_value(rest).map_err(|error| error.to_string())?;
+    settings.fault().map_or(Ok((written, settings)), Err)
+}
+
 /// What a target points at.
 fn place(target: &Target) -> Result<Place, Failure> {
     let region = &target.region;
@@ -191,17 +205,7 @@ fn place(target: &Target) -> Result<Place, Failure> {
             "the sandbox settings of region `{region}` are not sound: {why}"
         ))
     };
-    let settings = if target.settings.is_null() {
-        json!({})
-    } else {
-        target.settings.clone()
-    };
-    let written: Written = serde_json::from_value(settings).map_err(|error| unsound(error.to_string()))?;
-    let settings: Settings =
-        serde_json::from_value(Value::Object(written.rest)).map_err(|error| unsound(error.to_string()))?;
-    if let Some(why) = settings.fault() {
-        return Err(unsound(why));
-    }
+    let (written, settings) = read(&target.settings).map_err(unsound)?;
     let app = written.app.as_deref().unwrap_or(&target.workflow);
     let key = Key::new(app, written.region.as_deref().unwrap_or(region)).map_err(unsound)?;
     Ok(Place {

@@ -140,6 +140,7 @@ fn region(
         .map_or_else(|| own.clone(), |under| merge(under, own));
     check_required(&provider, &merged, &settings.key, cx);
     kinds::check_secrets(&merged, cx);
+    check_sound(&provider, &merged, &settings.key, cx);
     let read = |key: &str| map.get(key);
     Some(Region {
         provider: provider.name.to_owned(),
@@ -206,6 +207,14 @@ fn check_keys(provider: &ProviderKind, settings: &Node, cx: &mut Context<'_>) {
             let hint = suggestion::hint(key, provider.settings.iter().map(|known| known.name));
             cx.report(Diagnostic::new(Code::UNKNOWN_KEY, entry.key.clone(), message).maybe_hint(hint));
         }
+    }
+}
+
+fn check_sound(provider: &ProviderKind, merged: &Node, place: &Place, cx: &mut Context<'_>) {
+    let checked = provider.check.map(|check| (check.0)(&value::json(merged)));
+    if let Some(Err(why)) = checked {
+        let message = format!("the settings of the provider `{}` are not sound: {why}", provider.name);
+        cx.report(Diagnostic::new(Code::WRONG_TYPE, place.clone(), message));
     }
 }
 

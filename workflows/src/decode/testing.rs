@@ -16,6 +16,7 @@ pub fn vocabulary() -> Vocabulary {
         name,
         availability,
         settings,
+        check: None,
         capabilities: Capabilities {
             share_step,
             mirroring,
