@@ -134,7 +134,7 @@ fn a_run_that_is_killed_at_any_instant_ends_as_if_it_never_was() {
             while !is_enough(&hits.lock().unwrap(), kills_wanted) {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
                 // Two of three go back: their kills are spread over going forward and going back.
-                let (course, reference) = &references[usize::from(seed % 3 != 0)];
+                let (course, reference) = &references[usize::from(!seed.is_multiple_of(3))];
                 let (essence, places) = disturbed(*course, seed);
                 println!(
                     "seed {seed}, {course:?}, {} kills: {}",
