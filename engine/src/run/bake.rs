@@ -1,5 +1,6 @@
 //! The bake clock and countdowns: time that counts only under conditions, kept exactly across stops and restarts.
 
+use super::mutant::{Mutant, is_on};
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ impl Bake {
     /// Begins or goes on at `at`.
     pub fn start(&mut self, at: Timestamp) {
         if self.counted_to.is_none() {
+            if is_on(Mutant::RestartsBake) {
+                self.counted = Duration::ZERO;
+            }
             self.counted_to = Some(at);
         }
     }
@@ -69,7 +73,7 @@ impl Vouched {
     /// The chain after one more good reading at `at`; a gap longer than `gap_max` breaks it.
     pub fn extended(chain: Option<Vouched>, at: Timestamp, gap_max: Duration) -> Vouched {
         match chain {
-            Some(chain) if Duration::between(chain.until, at) <= gap_max => Vouched {
+            Some(chain) if Duration::between(chain.until, at) <= gap_max || is_on(Mutant::CountsGap) => Vouched {
                 since: chain.since,
                 until: at.max(chain.until),
             },
@@ -102,6 +106,14 @@ impl Countdown {
 
     pub fn resume(&mut self, at: Timestamp) {
         self.running_since.get_or_insert(at);
+    }
+
+    /// What lies between did not pass: a running countdown has as much left as before.
+    pub fn jumped(&mut self, from: Timestamp, to: Timestamp) {
+        if self.running_since.is_some() {
+            self.stop(from);
+            self.resume(to);
+        }
     }
 
     /// The instant at which nothing is left; none while stopped.

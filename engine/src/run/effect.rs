@@ -62,6 +62,8 @@ pub enum Place {
     Watch,
     /// Must pass once the bake is over.
     After,
+    /// The baseline, read before a region's first full share so that there is something to compare with; never acts.
+    Baseline,
     /// Read once more after a rollback, for the report; never acts.
     Epilogue,
 }
@@ -72,6 +74,7 @@ impl Place {
             Place::Before => "before",
             Place::Watch => "watch",
             Place::After => "after",
+            Place::Baseline => "baseline",
             Place::Epilogue => "epilogue",
         }
     }

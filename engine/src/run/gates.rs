@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
-use meridian_workflows::plan::{GateId, NodeId};
+use meridian_workflows::plan::{GateId, NodeId, NodeKind};
 use meridian_workflows::window::{self, Opening};
 use meridian_workflows::workflow::{Approval, GateKind, Policy, Window};
 
@@ -11,6 +11,7 @@ use super::decide::Draft;
 use super::effect::{Arms, Place};
 use super::event::Event;
 use super::judge::{Circumstances, judge};
+use super::mutant::{Mutant, is_on};
 use super::reading::{Answer, Reading};
 use super::state::{ApprovalState, GateState, Life, Run};
 use super::verdict::{Judgement, Level, Verdict};
@@ -27,6 +28,9 @@ pub(in crate::run) fn severity(policy: Policy) -> usize {
 
 /// Evidence may reach back this far even where the share changed later: a rate needs a few scrapes.
 const WINDOW_MIN: Duration = Duration::from_secs(30);
+
+/// A baseline that has no data is asked about this often; then its gate's policy for missing data decides.
+const BASELINE_TRIES: u64 = 3;
 
 /// How a region's telemetry is read after a rollback: the report waits at most this long for it.
 pub(in crate::run) const EPILOGUE_MAX: Duration = Duration::from_secs(30);
@@ -48,7 +52,14 @@ impl Run {
         let Some(last) = &slot.last else {
             return Verdict::Advance;
         };
-        let lasted = |since: Timestamp| Duration::between(since, last.at) >= gate.breached_for;
+        // People and calendars are judged once, when something changes; a `for` is about readings that repeat.
+        let breached_for = if is_on(Mutant::IgnoresFor) {
+            Duration::ZERO
+        } else {
+            gate.breached_for
+        };
+        let is_once = gate.kind.is_judged_in_the_core();
+        let lasted = |since: Timestamp| is_once || Duration::between(since, last.at) >= breached_for;
         let severities = [Verdict::RollBack, Verdict::Ask, Verdict::Hold]
             .into_iter()
             .zip([2, 1, 0]);
@@ -119,6 +130,36 @@ impl Run {
         is_read.then(|| slot.next_at.unwrap_or(Timestamp::MIN))
     }
 
+    /// Gates of a stage at full share that compare with a baseline of which nothing has been read while it served: it is read
+    /// before the shift, a few times at most. With the instant at which each is due.
+    pub(in crate::run) fn baselines_due(&self, id: NodeId) -> Vec<(GateId, Timestamp)> {
+        let node = self.plan.node(id);
+        let (Some(region), NodeKind::Stage { exposure, .. }) = (node.region, &node.kind) else {
+            return Vec::new();
+        };
+        let state = self.region(region);
+        let is_next = self.node(id).life == Life::Waiting && self.may_begin(id) && self.is_open(id, Place::Before);
+        if !is_next || !exposure.traffic().is_full() || state.ordered_share().is_full() || state.baseline.is_none() {
+            return Vec::new();
+        }
+        let mut gates: Vec<GateId> = node.watch.iter().chain(&node.after).copied().collect();
+        gates.sort_unstable();
+        gates.dedup();
+        let due = gates.into_iter().filter_map(|gate| {
+            let compares = match &self.plan.gate(gate).1.kind {
+                GateKind::Metric(metric) => metric.needs_baseline && !metric.concurrent_only,
+                GateKind::Approval(_) | GateKind::Window(_) | GateKind::Http(_) | GateKind::Command(_) => false,
+                GateKind::NotYet { .. } => false,
+            };
+            let is_known = state.frozen.iter().any(|(of, _)| *of == gate);
+            let slot = self.node(id).gate(Place::Baseline, gate);
+            let has_tries = slot.is_none_or(|slot| slot.round < BASELINE_TRIES);
+            let due = slot.and_then(|slot| slot.next_at).unwrap_or(Timestamp::MIN);
+            (compares && !is_known && has_tries).then_some((gate, due))
+        });
+        due.collect()
+    }
+
     /// Whose telemetry a gate of this node is about.
     pub(in crate::run) fn arms(&self, id: NodeId, gate: GateId, place: Place, now: Timestamp) -> Arms {
         let node = self.plan.node(id);
@@ -143,14 +184,20 @@ impl Run {
         let both_serve = region.is_some_and(|region| !region.ordered_share().is_full());
         let baseline = region.and_then(|region| region.baseline.clone());
         let (candidate, baseline) = match place {
-            // After a rollback the report asks how what serves now is doing.
-            Place::Epilogue => (baseline, None),
+            // Before the shift, and in the report after a rollback, what serves is asked about.
+            Place::Epilogue | Place::Baseline => (baseline, None),
             Place::Before | Place::Watch | Place::After => {
                 let candidate = region.and_then(|region| region.candidate.clone());
                 (candidate, baseline.filter(|_| needs_baseline && both_serve))
             }
         };
-        let lived = Duration::between(since, now).max(WINDOW_MIN);
+        // The baseline has served since before the run: all of the window is its own.
+        let lived = match place {
+            Place::Baseline => window,
+            Place::Before | Place::Watch | Place::After | Place::Epilogue => {
+                Duration::between(since, now).max(WINDOW_MIN)
+            }
+        };
         Arms {
             region: node.region,
             candidate,
@@ -189,12 +236,14 @@ impl Run {
             _ => Timestamp::MIN,
         };
         let judgement = match (place, &reading.answer) {
-            (Place::Epilogue, Answer::Metric { candidate, .. }) => {
+            (Place::Epilogue | Place::Baseline, Answer::Metric { candidate, .. }) => {
+                let when = match place {
+                    Place::Baseline => "the baseline before the shift",
+                    Place::Before | Place::Watch | Place::After | Place::Epilogue => "after the rollback",
+                };
                 Judgement::pending(match (candidate.value, metric) {
-                    (Some(value), Some(metric)) => {
-                        format!("after the rollback: {}", super::judge::shown(value, &metric.unit))
-                    }
-                    (Some(_) | None, _) => "after the rollback: no data".to_owned(),
+                    (Some(value), Some(metric)) => format!("{when}: {}", super::judge::shown(value, &metric.unit)),
+                    (Some(_) | None, _) => format!("{when}: no data"),
                 })
             }
             _ => judge(

@@ -9,7 +9,7 @@ use super::effect::{DesiredState, Place};
 use super::event::{Ending, Event};
 use super::people;
 use super::reading::Answer;
-use super::state::{GateState, RegionLife, Run, Standing};
+use super::state::{GateState, Life, RegionLife, Run, Standing};
 use super::verdict::Level;
 use super::wanted::wanted;
 
@@ -78,11 +78,7 @@ fn traffic_waits_for_parents_and_gates(before: &Run, event: &Event) -> Result<()
         _ => return Ok(()),
     };
     let key = &before.plan.node(id).key;
-    if let Some(parent) = before
-        .plan
-        .parents(id)
-        .find(|parent| !before.node(*parent).life.is_passed())
-    {
+    if let Some(parent) = not_passed(before, id) {
         return broken(
             1,
             format!("{key} moves before {} has passed", before.plan.node(parent).key),
@@ -104,6 +100,14 @@ fn traffic_waits_for_parents_and_gates(before: &Run, event: &Event) -> Result<()
             format!("{key} moves while the run stands at {:?}", before.state.standing),
         ),
     }
+}
+
+/// A parent that has not passed; one that is left out stands for its own parents.
+fn not_passed(run: &Run, id: NodeId) -> Option<NodeId> {
+    run.plan.parents(id).find_map(|parent| match run.node(parent).life {
+        Life::Skipped => not_passed(run, parent),
+        life => (!life.is_passed()).then_some(parent),
+    })
 }
 
 /// A gate of the place that does not hold, judged by its newest judgement alone.

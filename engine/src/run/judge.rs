@@ -7,6 +7,7 @@ use meridian_workflows::duration::Duration;
 use meridian_workflows::expression::{Expression, Problem, Scope, Unit, Values};
 use meridian_workflows::workflow::{Gate, GateKind, Metric, MetricGate, MetricUnit, Policy};
 
+use super::mutant::{Mutant, is_on};
 use super::reading::{Answer, Reading, Sample};
 use super::verdict::{Judgement, Level};
 
@@ -88,7 +89,7 @@ fn metric_judgement(
             Some(samples) if samples.is_nan() => {
                 return unknown(Level::NoData, "the number of samples is not a number".to_owned());
             }
-            Some(samples) if samples < samples_min as f64 => {
+            Some(samples) if samples < samples_min as f64 && !is_on(Mutant::IgnoresMinSamples) => {
                 return Judgement::pending(format!("{} of {samples_min} samples", samples.max(0.0).floor()));
             }
             Some(_) => {}
@@ -136,7 +137,9 @@ fn metric_judgement(
 /// The number of a sample that can be judged.
 fn usable(sample: &Sample, arm: &str, of: &Circumstances<'_>) -> Result<f64, (Level, String)> {
     let value = match sample.value {
+        None if is_on(Mutant::PassesNoData) => 0.0,
         None => return Err((Level::NoData, format!("the {arm} has no data"))),
+        Some(value) if value.is_nan() && is_on(Mutant::PassesNan) => 0.0,
         Some(value) if value.is_nan() => {
             return Err((
                 Level::NoData,

@@ -8,9 +8,12 @@ pub mod decide;
 pub mod effect;
 pub mod entry;
 pub mod event;
+#[cfg(test)]
+mod found;
 pub mod gates;
 pub mod invariant;
 pub mod judge;
+pub mod mutant;
 mod outcome;
 pub mod people;
 mod progress;

@@ -7,6 +7,7 @@ use meridian_workflows::plan::RegionId;
 use super::decide::Draft;
 use super::effect::{DesiredState, EffectKey, Observation, Outcome, Progress};
 use super::event::{Ending, Event};
+use super::mutant::{Mutant, is_on};
 use super::reading::{Answer, Reading};
 use super::state::{RegionLife, Standing};
 use super::wanted::is_wanted;
@@ -25,7 +26,7 @@ const CHECK_MIN: Duration = Duration::from_secs(15);
 const CHECK_MAX: Duration = Duration::from_secs(300);
 
 pub(in crate::run) fn admit(draft: &mut Draft<'_>, key: EffectKey, outcome: Outcome) {
-    if !is_wanted(&draft.run, key, draft.now) {
+    if !is_wanted(&draft.run, key, draft.now) && !is_on(Mutant::AcceptsLateOutcome) {
         return;
     }
     match (key, outcome) {
@@ -159,7 +160,7 @@ fn observed(draft: &mut Draft<'_>, region: RegionId, seen: Observation) {
     };
     if draft.run.region(region).life == RegionLife::Reverting {
         let stray = seen.candidate_share;
-        if stray.is_zero() {
+        if stray.is_zero() || is_on(Mutant::SkipsReadBack) {
             let drained_at = draft.run.plan.workflow().rollback.drain.after(now);
             draft.push(Event::RegionReverted {
                 region,
@@ -228,6 +229,13 @@ fn progressed(draft: &mut Draft<'_>, region: RegionId, progress: Progress) {
             at: now,
             again_at,
         }),
+        Progress::Stale { .. } if is_on(Mutant::IgnoresStaleFence) => {
+            draft.push(Event::OrderSettled {
+                region,
+                at: now,
+                check_at: None,
+            });
+        }
         Progress::Stale { why } => {
             draft.push(Event::EffectFailed {
                 key: EffectKey::Ensure {

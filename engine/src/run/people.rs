@@ -7,13 +7,14 @@ use super::decide::{Draft, Refusal};
 use super::effect::Place;
 use super::event::{Ending, Event};
 use super::gates::is_or_acts_as;
+use super::mutant::{Mutant, is_on};
 use super::rollback;
 use super::signal::{Person, Request, Signal, Skip};
 use super::state::{Life, RegionLife, Run, Standing};
 
 /// *Errors*: the signal does not fit; the text says why and what would.
 pub(in crate::run) fn admit(draft: &mut Draft<'_>, signal: Signal) -> Result<(), Refusal> {
-    if draft.run.state.signals.contains(&signal.id) {
+    if draft.run.state.signals.contains(&signal.id) && !is_on(Mutant::TakesSignalTwice) {
         return Ok(());
     }
     let run = &draft.run;
@@ -123,9 +124,15 @@ fn may_resume(run: &Run) -> Result<(), Refusal> {
         return refused(format!("{ended}; there is nothing to resume"));
     }
     let is_held = run.state.nodes.iter().any(|node| node.hold.is_some());
+    // What was taken back goes forward again only by a retry.
+    let goes_back = run
+        .state
+        .rollback
+        .as_ref()
+        .is_some_and(|rollback| !rollback.is_tolerated);
     match &run.state.standing {
         _ if run.is_paused() => Ok(()),
-        Standing::Attention { .. } if is_held => Ok(()),
+        Standing::Attention { .. } if is_held && !goes_back => Ok(()),
         Standing::Attention { action, .. } => refused(format!("waiting on does not help here: {action}")),
         _ => refused("the run is not paused"),
     }
@@ -210,7 +217,12 @@ pub fn waiting(run: &Run) -> Vec<Waiting> {
                 .approval
                 .as_ref()
                 .is_some_and(|approval| approval.rejected_by.is_none());
-            if is_asked && !slot.is_open() {
+            // An approval that expired and asks is answered as a question, by those who might have approved.
+            let is_question = node
+                .question
+                .as_ref()
+                .is_some_and(|question| question.gate == Some(slot.gate));
+            if is_asked && !is_question && !slot.is_open() {
                 all.push(Waiting {
                     node: id,
                     gate: Some(slot.gate),
@@ -255,9 +267,7 @@ fn may_answer(run: &Run, by: &Person, gate: Option<&str>, node: Option<&str>, ve
             "several things wait for an answer; name the gate or the node: {names}"
         ));
     }
-    if first.is_approval {
-        may_decide(run, by, first, verb)?;
-    }
+    may_decide(run, by, first, verb)?;
     Ok(first)
 }
 
@@ -279,10 +289,11 @@ fn may_decide(run: &Run, by: &Person, waiting: Waiting, verb: &str) -> Result<()
         .starter
         .as_ref()
         .is_some_and(|starter| starter.name == by.name);
-    if verb == "approve" && is_starter && !approval.starter_may_approve {
+    if verb == "approve" && is_starter && !approval.starter_may_approve && !is_on(Mutant::StarterApproves) {
         return refused(format!("{} started this run and may not approve it", by.name));
     }
-    let slots = run.node(waiting.node).gates.iter().filter(|slot| slot.gate == gate);
+    let slots = run.node(waiting.node).gates.iter();
+    let slots = slots.filter(|slot| slot.gate == gate && !slot.is_open());
     let has_approved = slots
         .filter_map(|slot| slot.approval.as_ref())
         .any(|state| state.approved_by.iter().any(|person| person.name == by.name));

@@ -8,6 +8,7 @@ use meridian_workflows::workflow::Exposure;
 use super::decide::Draft;
 use super::effect::{DesiredState, Place};
 use super::event::{Ending, Event};
+use super::mutant::{Mutant, is_on};
 use super::rollback;
 use super::state::{Life, RegionLife, Run, Standing};
 use super::verdict::Verdict;
@@ -51,7 +52,8 @@ impl Run {
         }
         match node.kind {
             NodeKind::Open { .. } => {
-                self.active_regions(node.phase) < self.plan.phase(node.phase).max_parallel as usize
+                let one_more = usize::from(is_on(Mutant::IgnoresMaxParallel));
+                self.active_regions(node.phase) < self.plan.phase(node.phase).max_parallel as usize + one_more
             }
             NodeKind::Phase | NodeKind::Stage { .. } | NodeKind::Close { .. } => true,
         }
@@ -103,6 +105,7 @@ fn verdicts(draft: &mut Draft<'_>) -> bool {
                 });
                 return true;
             }
+            (Verdict::Advance | Verdict::Ask, _) if is_on(Mutant::NeverRecovers) && node.hold.is_some() => {}
             (Verdict::Advance | Verdict::Ask, _) if node.hold.as_ref().is_some_and(|hold| hold.gate.is_some()) => {
                 draft.push(Event::Recovered { node: id, at: now });
                 return true;
@@ -145,7 +148,11 @@ fn waiting(draft: &mut Draft<'_>, id: NodeId) -> bool {
     let is_stopped = draft.run.node(id).hold.is_some()
         || draft.run.node(id).question.is_some()
         || node.region.is_some_and(|region| draft.run.stopped_by(region).is_some());
-    if draft.run.is_paused() || is_stopped || !draft.run.is_open(id, Place::Before) {
+    let is_open = draft.run.is_open(id, Place::Before) || is_on(Mutant::SkipsGate);
+    if draft.run.is_paused() || is_stopped || !is_open {
+        return false;
+    }
+    if !draft.run.baselines_due(id).is_empty() {
         return false;
     }
     let at = draft.now;
@@ -260,7 +267,7 @@ fn ordered(draft: &mut Draft<'_>, id: NodeId, region: RegionId, state: DesiredSt
 }
 
 fn passed(draft: &mut Draft<'_>, id: NodeId) -> bool {
-    if draft.run.is_paused() {
+    if draft.run.is_paused() && !is_on(Mutant::PassesInPause) {
         return false;
     }
     draft.push(Event::NodePassed {
@@ -299,7 +306,7 @@ fn baking(draft: &mut Draft<'_>, id: NodeId) -> bool {
         draft.push(Event::BakeEnded { node: id, at: now });
         return true;
     }
-    if state.hold.is_none() && evidence_is_late(&draft.run, id, now) {
+    if state.hold.is_none() && evidence_late_at(&draft.run, id).is_none_or(|at| at <= now) {
         let why = format!(
             "the bake is over, the evidence is not there: {}",
             lacking(&draft.run, id, Place::Watch)
@@ -316,16 +323,22 @@ fn baking(draft: &mut Draft<'_>, id: NodeId) -> bool {
     false
 }
 
-/// Whether the watch gates have had time for two readings since the bake could have ended: only then is waiting a hold.
-fn evidence_is_late(run: &Run, id: NodeId, now: jiff::Timestamp) -> bool {
+/// When the watch gates have had time for two readings since the bake could have ended: only from then on is waiting a hold.
+pub(in crate::run) fn evidence_late_at(run: &Run, id: NodeId) -> Option<jiff::Timestamp> {
     let state = run.node(id);
-    let slowest = run
-        .watch(id)
-        .map(|slot| run.plan.gate(slot.gate).1.every)
+    let gates = || run.watch(id).map(|slot| run.plan.gate(slot.gate).1);
+    let slowest = gates()
+        .map(|gate| gate.every.max(gate.initial_delay))
         .max()
-        .unwrap_or(Duration::ZERO);
-    let grace = state.bake.need.saturating_add(slowest.saturating_mul(2));
-    state.since.is_none_or(|since| grace.after(since) < now)
+        .unwrap_or_default();
+    // The second reading may use its time.
+    let answer = gates().map(|gate| gate.timeout).max().unwrap_or_default();
+    let grace = state
+        .bake
+        .need
+        .saturating_add(slowest.saturating_mul(2))
+        .saturating_add(answer);
+    state.since.map(|since| grace.after(since))
 }
 
 /// What the gates that are not open say, for people.

@@ -27,7 +27,9 @@ pub enum Answer {
 }
 
 /// One arm's number.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// *Guarantees*: two samples are equal when they are written alike: a NaN equals itself, so that equal journals give equal states.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
     /// None: the source answered, with no data. NaN and infinities are written as text, so that a journal keeps them.
@@ -40,6 +42,16 @@ pub struct Sample {
     pub at: Option<Timestamp>,
     /// The query as it was sent.
     pub query: String,
+}
+
+impl PartialEq for Sample {
+    fn eq(&self, other: &Sample) -> bool {
+        let bits = |number: Option<f64>| number.map(|number| if number.is_nan() { f64::NAN } else { number }.to_bits());
+        bits(self.value) == bits(other.value)
+            && bits(self.samples) == bits(other.samples)
+            && self.at == other.at
+            && self.query == other.query
+    }
 }
 
 /// JSON has no NaN; a journal must not lose one.

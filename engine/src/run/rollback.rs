@@ -8,6 +8,7 @@ use super::decide::Draft;
 use super::effect::{DesiredState, Place};
 use super::event::{Ending, Event};
 use super::gates::EPILOGUE_MAX;
+use super::mutant::{Mutant, is_on};
 use super::state::{Life, RegionLife, Run, Standing};
 
 /// A node failed: tolerated within its phase, else the workflow's scope.
@@ -72,7 +73,8 @@ fn is_tolerated(run: &Run, phase: PhaseId, failing: RegionId) -> bool {
         .iter()
         .filter(|region| has_failed(region))
         .count();
-    failures < run.plan.phase(phase).max_failures as usize
+    let one_more = usize::from(is_on(Mutant::ToleratesOneMore));
+    failures < run.plan.phase(phase).max_failures as usize + one_more
 }
 
 /// Everything that waits for this region goes on without it.
@@ -114,6 +116,9 @@ fn decided(
     cause: String,
 ) {
     regions.retain(|region| is_touched(&draft.run, *region));
+    if is_on(Mutant::ForgetsRegion) && regions.len() > 1 {
+        regions.pop();
+    }
     let deadline = draft.run.plan.workflow().rollback.deadline.after(draft.now);
     draft.push(Event::RollbackDecided {
         scope,
@@ -129,6 +134,11 @@ fn decided(
         match (scope, draft.run.region(region).baseline.is_some()) {
             (Scope::Stage, true) => {
                 let share = node.map_or(Share::ZERO, |node| passed_share(&draft.run, node));
+                let share = if is_on(Mutant::RaisesAfterRollback) {
+                    Share::FULL
+                } else {
+                    share
+                };
                 let state = DesiredState::Serving(Exposure::Traffic(share));
                 draft.push(Event::Ordered {
                     region,
@@ -217,8 +227,9 @@ fn overdue(draft: &mut Draft<'_>) -> bool {
     if rollback.is_overdue || rollback.deadline > draft.now {
         return false;
     }
+    // Those that an earlier, tolerated failure had sent back are on their way still.
     let is_late = |region: &RegionId| draft.run.region(*region).life == RegionLife::Reverting;
-    let late: Vec<RegionId> = rollback.regions.iter().copied().filter(is_late).collect();
+    let late: Vec<RegionId> = draft.run.plan.region_ids().filter(is_late).collect();
     if late.is_empty() {
         return false;
     }
@@ -246,6 +257,11 @@ fn ended(draft: &mut Draft<'_>) -> bool {
             .is_some_and(|order| order.settled_at.is_some()),
         Scope::Region | Scope::Phase | Scope::Run => run.region(*region).life == RegionLife::RolledBack,
     };
+    let is_on_its_way =
+        |region: RegionId| matches!(run.region(region).life, RegionLife::Reverting | RegionLife::Withdrawing);
+    if run.plan.region_ids().any(is_on_its_way) {
+        return false;
+    }
     if !rollback.regions.iter().all(is_back) || !epilogue_due(run, draft.now).is_empty() {
         return false;
     }

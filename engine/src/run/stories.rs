@@ -13,28 +13,28 @@ use super::wanted::wanted;
 
 const TWO: &[(&str, &[&str])] = &[("small", &["west"]), ("large", &["east"])];
 
-fn finished(story: &Story) -> Option<Ending> {
+pub(super) fn finished(story: &Story) -> Option<Ending> {
     match story.standing() {
         Standing::Finished { ending, .. } => Some(*ending),
         Standing::Submitted | Standing::Running | Standing::RollingBack | Standing::Attention { .. } => None,
     }
 }
 
-fn attention(story: &Story) -> Option<&str> {
+pub(super) fn attention(story: &Story) -> Option<&str> {
     match story.standing() {
         Standing::Attention { reason, .. } => Some(reason),
         Standing::Submitted | Standing::Running | Standing::RollingBack | Standing::Finished { .. } => None,
     }
 }
 
-fn pause() -> Request {
+pub(super) fn pause() -> Request {
     Request::Pause {
         freeze_bake: false,
         reason: None,
     }
 }
 
-fn approve() -> Request {
+pub(super) fn approve() -> Request {
     Request::Approve {
         gate: None,
         node: None,

@@ -7,7 +7,8 @@ use meridian_workflows::workflow::OnConflict;
 use super::bake::Countdown;
 use super::effect::{Ask, Desired, Effect, EffectKey, Place};
 use super::gates::EPILOGUE_MAX;
-use super::progress::STUCK_GRACE;
+use super::mutant::{Mutant, is_on};
+use super::progress::{STUCK_GRACE, evidence_late_at};
 use super::rollback::epilogue_due;
 use super::state::{Life, RegionLife, Run, Standing};
 
@@ -145,6 +146,20 @@ impl List<'_> {
                 }
             }
         }
+        for node in run.state.frontier.iter().copied() {
+            for (gate, due) in run.baselines_due(node) {
+                let place = Place::Baseline;
+                let round = run.node(node).gate(place, gate).map_or(0, |slot| slot.round);
+                let key = EffectKey::Read {
+                    node,
+                    place,
+                    gate,
+                    round,
+                };
+                let arms = run.arms(node, gate, place, self.now);
+                self.at(due, key, || Ask::Read { node, gate, arms });
+            }
+        }
         for (node, gate) in epilogue_due(run, self.now) {
             let key = EffectKey::Read {
                 node,
@@ -173,8 +188,14 @@ impl List<'_> {
             .collect();
         for id in run.state.frontier.iter().copied().chain(watched) {
             let node = run.node(id);
+            if is_on(Mutant::DropsWake) {
+                continue;
+            }
             self.wake_at(node.deadline.as_ref().and_then(Countdown::ends_at));
             self.wake_at(node.hold.as_ref().map(|hold| hold.until));
+            if node.life == Life::Baking && node.hold.is_none() {
+                self.wake_at(evidence_late_at(run, id));
+            }
             if node.life == Life::Baking
                 && run.watch(id).next().is_none()
                 && let Some(counted_to) = node.bake.counted_to

@@ -330,7 +330,7 @@ impl<'a> Simulation<'a> {
             .any(|fault| fault.node == node && fault.kind == FaultKind::Breach);
         // The share must be reached first: a fault of a stage shows once its traffic is there.
         let breaches =
-            breaches && place != Place::Before && place != Place::Epilogue && self.run.node(node).life != Life::Moving;
+            breaches && matches!(place, Place::Watch | Place::After) && self.run.node(node).life != Life::Moving;
         let definition = self.plan.gate(gate).1;
         match (&definition.kind, breaches) {
             (GateKind::Metric(_), _) => {

@@ -92,7 +92,13 @@ impl Run {
                     approval.rejected_by.get_or_insert(by.clone());
                 }
             }
-            Event::GateSkipped { node, place, gate, .. } => {
+            Event::GateSkipped {
+                node, place, gate, at, ..
+            } => {
+                // While the gate was in force, what it had not vouched for did not count, and does not afterwards.
+                if let (Place::Watch, Some(counted_to)) = (place, &mut self.node_mut(*node).bake.counted_to) {
+                    *counted_to = *at;
+                }
                 if let Some(slot) = self.node_mut(*node).gate_mut(*place, *gate) {
                     slot.is_skipped = true;
                 }
@@ -111,13 +117,13 @@ impl Run {
         at: Timestamp,
     ) {
         let plan = self.plan.clone();
-        if let (
-            Some(region),
-            Answer::Metric {
-                baseline: Some(sample), ..
-            },
-        ) = (plan.node(id).region, &reading.answer)
-        {
+        let of_baseline = match (&reading.answer, place) {
+            // Before the first full share the baseline alone is asked for.
+            (Answer::Metric { candidate, .. }, Place::Baseline) => Some(candidate),
+            (Answer::Metric { baseline, .. }, Place::Before | Place::Watch | Place::After) => baseline.as_ref(),
+            (Answer::Metric { .. }, Place::Epilogue) | (Answer::Check { .. } | Answer::Error { .. }, _) => None,
+        };
+        if let (Some(region), Some(sample)) = (plan.node(id).region, of_baseline) {
             let region = self.region_mut(region);
             if sample.value.is_some_and(f64::is_finite) && region.share < Share::FULL {
                 region.frozen.retain(|(of, _)| *of != gate);
@@ -126,7 +132,7 @@ impl Run {
         }
         let every = plan.gate(gate).1.every;
         let node = self.node_mut(id);
-        if place == Place::Epilogue && node.gate(place, gate).is_none() {
+        if matches!(place, Place::Epilogue | Place::Baseline) && node.gate(place, gate).is_none() {
             node.gates.push(GateState::fresh(place, gate));
         }
         let Some(slot) = node.gate_mut(place, gate) else { return };
@@ -163,10 +169,11 @@ impl NodeState {
             .find(|slot| slot.place == place && slot.gate == gate)
     }
 
+    /// Those that still ask: the same gate may stand in two places of a node, and each asks for itself.
     pub(super) fn approvals_of(&mut self, gate: GateId) -> impl Iterator<Item = &mut ApprovalState> {
         self.gates
             .iter_mut()
-            .filter(move |slot| slot.gate == gate)
+            .filter(move |slot| slot.gate == gate && !slot.is_open())
             .filter_map(|slot| slot.approval.as_mut())
     }
 }

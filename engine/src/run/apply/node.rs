@@ -1,11 +1,13 @@
 //! Folding what concerns one node: its life, its bake, its holds and questions.
 
 use jiff::Timestamp;
+use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::{NodeId, NodeKind};
 
 use crate::run::bake::{Countdown, Vouched};
 use crate::run::effect::Place;
 use crate::run::event::Event;
+use crate::run::mutant::{Mutant, is_on};
 use crate::run::state::{Hold, Life, NodeState, Question, RegionLife, Run};
 
 impl Run {
@@ -16,11 +18,16 @@ impl Run {
             Event::Diverged { node, why, at } => {
                 self.bake_stopped(*node, *at);
                 let deadline = self.plan.node(*node).deadline;
+                let is_paused = self.is_paused();
                 let state = self.node_mut(*node);
                 state.life = Life::Moving;
                 state.since = Some(*at);
                 state.why = Some(why.clone());
-                state.deadline = Some(Countdown::started(deadline, *at));
+                let mut countdown = Countdown::started(deadline, *at);
+                if is_paused {
+                    countdown.stop(*at);
+                }
+                state.deadline = Some(countdown);
             }
             Event::BakeEnded { node, at } => {
                 self.bake_stopped(*node, *at);
@@ -123,16 +130,16 @@ impl Run {
         node.life = life;
         node.since = Some(at);
         node.deadline = None;
+        // What stopped the node has gone with it; gates that are still watched stop the region anew if they must.
+        node.hold = None;
+        node.question = None;
         node.bake.stop();
         self.state.frontier.remove(&id);
-        if life.is_passed() && !was_passed {
-            for child in plan.children(id) {
-                let child_state = self.node_mut(child);
-                child_state.waits_for = child_state.waits_for.saturating_sub(1);
-                if child_state.waits_for == 0 && child_state.life == Life::Waiting {
-                    self.state.frontier.insert(child);
-                }
-            }
+        // What is left out before its turn lets nothing pass by: its children wait for what it waits for. What is tolerated
+        // will never have a turn, and is waited for no more.
+        let has_turn = self.node(id).waits_for == 0 || life == Life::Tolerated || is_on(Mutant::IgnoresParents);
+        if life.is_passed() && !was_passed && has_turn {
+            self.freed(id);
         }
         let of = plan.node(id);
         let Some(region) = of.region else { return };
@@ -146,6 +153,28 @@ impl Run {
                 region.life = RegionLife::Promoted;
                 region.watched = None;
                 region.order.iter_mut().for_each(|order| order.ask_at = None);
+            }
+        }
+    }
+
+    /// Whether the children of a node wait for it no more.
+    pub(super) fn lets_pass(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        node.life.is_passed() && (node.life != Life::Skipped || node.waits_for == 0)
+    }
+
+    /// The children of a node wait for it no more; those that are left out pass that on.
+    fn freed(&mut self, id: NodeId) {
+        let plan = self.plan.clone();
+        for child in plan.children(id) {
+            let state = self.node_mut(child);
+            state.waits_for = state.waits_for.saturating_sub(1);
+            match (state.waits_for, state.life) {
+                (0, Life::Waiting) => {
+                    self.state.frontier.insert(child);
+                }
+                (0, Life::Skipped) => self.freed(child),
+                _ => {}
             }
         }
     }
@@ -176,11 +205,16 @@ impl Run {
 
     pub(super) fn clock_jumped(&mut self, from: Timestamp, to: Timestamp) {
         for id in self.state.frontier.clone() {
-            if self.node(id).bake.is_running() {
+            if self.node(id).bake.is_running() && !is_on(Mutant::CountsClockJump) {
                 self.bake_stopped(id, from);
                 let node = self.node_mut(id);
                 node.bake.start(to);
                 node.vouch_anew(to);
+            }
+            // Nobody has lived through the jump, so it uses up no deadline, no expiry and no hold.
+            self.each_countdown(id, |countdown| countdown.jumped(from, to));
+            if let Some(hold) = &mut self.node_mut(id).hold {
+                hold.until = Duration::between(from, to).after(hold.until);
             }
         }
     }

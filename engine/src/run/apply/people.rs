@@ -1,10 +1,11 @@
 //! Folding what concerns the run as a whole: claims, pauses, retries.
 
 use jiff::Timestamp;
-use meridian_workflows::plan::{NodeId, RegionId};
+use meridian_workflows::plan::{NodeId, NodeKind, RegionId};
 
 use crate::run::bake::Countdown;
 use crate::run::event::Event;
+use crate::run::mutant::{Mutant, is_on};
 use crate::run::signal::Request;
 use crate::run::state::{ClaimWait, Life, NodeState, Pause, RegionState, Run, Standing};
 
@@ -109,19 +110,38 @@ impl Run {
     pub(super) fn reopened(&mut self, nodes: &[NodeId], regions: &[RegionId]) {
         for id in nodes {
             let attempt = self.node(*id).attempt + 1;
+            let kept = is_on(Mutant::KeepsEvidence).then(|| self.node(*id).gates.clone());
             *self.node_mut(*id) = NodeState::fresh(&self.plan, *id, attempt);
+            if let Some(gates) = kept {
+                self.node_mut(*id).gates = gates;
+            }
         }
         for region in regions {
             *self.region_mut(*region) = RegionState::untouched();
         }
         self.state.rollback = None;
+        // Whoever asks for a new attempt wants it to go; a pause of the old one would stop it in silence.
+        self.state.pause = None;
         self.state.standing = Standing::Running;
         let plan = self.plan.clone();
+        // A place among a phase's regions at once is taken anew by whoever opens again.
+        for id in nodes {
+            if let Some(region) = plan.node(*id).region {
+                self.state.active[plan.node(*id).phase.0 as usize].remove(&region);
+            }
+        }
+        for (id, node) in plan.nodes() {
+            let is_open = matches!(node.kind, NodeKind::Open { .. }) && self.node(id).life == Life::Passed;
+            if let (true, Some(region)) = (is_open, node.region)
+                && nodes
+                    .iter()
+                    .any(|other| plan.node(*other).region == Some(region) && plan.node(*other).phase == node.phase)
+            {
+                self.state.active[node.phase.0 as usize].insert(region);
+            }
+        }
         for id in plan.ids() {
-            let waits_for = plan
-                .parents(id)
-                .filter(|parent| !self.node(*parent).life.is_passed())
-                .count();
+            let waits_for = plan.parents(id).filter(|parent| !self.lets_pass(*parent)).count();
             let node = self.node_mut(id);
             node.waits_for = u32::try_from(waits_for).unwrap_or(u32::MAX);
             if waits_for == 0 && !node.life.is_over() {
