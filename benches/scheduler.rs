@@ -111,7 +111,7 @@ fn main() {
 /// Many runs of ten nodes, from the engine's start until all are done.
 async fn transitions(runs: usize) {
     let bench = Bench::scratch();
-    let plan = Arc::new(compile(workflow(7, Duration::ZERO, false)));
+    let plan = Arc::new(compile(workflow(7, Duration::ZERO, Duration::ZERO, false)));
     let first = bench.start_many(&plan, runs).await;
     let engine = bench.engine(Options::named("bench"));
     let watch = Watch::start();
@@ -141,7 +141,7 @@ async fn transitions(runs: usize) {
 async fn alone(runs: usize) {
     let dir = scratch();
     let bench = Bench::open(dir.path().to_owned());
-    let plan = Arc::new(compile(workflow(7, Duration::ZERO, false)));
+    let plan = Arc::new(compile(workflow(7, Duration::ZERO, Duration::ZERO, false)));
     let mut flushes = bare_flushes(dir.path(), 500);
     bench.start_many(&plan, runs).await;
     let engine = bench.engine(Options {
@@ -203,7 +203,7 @@ async fn timers(runs: usize) {
     let lengths = 50;
     for step in 0..lengths {
         let bake = Duration::from_millis(40_000 + step * 200);
-        let plan = Arc::new(compile(workflow(2, bake, false)));
+        let plan = Arc::new(compile(workflow(2, bake, Duration::ZERO, false)));
         bench.start_many(&plan, runs / lengths as usize).await;
     }
     bench
@@ -223,10 +223,15 @@ async fn timers(runs: usize) {
     engine.shut_down().await;
 }
 
-/// Bakes that ended while no engine ran: from its start until all have gone on.
+/// Bakes that ended while no engine ran: from its start until all have gone on to their next bake.
 async fn overdue(runs: usize) {
     let bench = Bench::scratch();
-    let plan = Arc::new(compile(workflow(2, Duration::from_secs(30), false)));
+    let plan = Arc::new(compile(workflow(
+        2,
+        Duration::from_secs(30),
+        Duration::from_secs(86_400),
+        false,
+    )));
     let engine = bench.engine(Options::named("before"));
     bench.start_many(&plan, runs).await;
     bench
@@ -252,7 +257,7 @@ async fn overdue(runs: usize) {
 async fn child_park(dir: &Path, runs: usize) {
     let bench = Bench::open(dir.to_owned());
     let engine = bench.engine(Options::named("parker"));
-    let plan = Arc::new(compile(workflow(2, Duration::ZERO, true)));
+    let plan = Arc::new(compile(workflow(2, Duration::ZERO, Duration::ZERO, true)));
     bench.start_many(&plan, 1).await;
     bench
         .until(|cloud| cloud.claimed() == 1 && engine.resident() == 0)
@@ -277,7 +282,7 @@ async fn child_serve(dir: &Path) {
     let bench = Bench::open(dir.to_owned());
     let open = began.elapsed().as_secs_f64();
     let engine = bench.engine(Options::named("server"));
-    let probe = Arc::new(compile(workflow(1, Duration::ZERO, false)));
+    let probe = Arc::new(compile(workflow(1, Duration::ZERO, Duration::ZERO, false)));
     bench.start_many(&probe, 1).await;
     bench.until(|cloud| cloud.promoted() == 1).await;
     print(
@@ -397,8 +402,8 @@ impl Provider for Cloud {
     }
 }
 
-/// One region with this many stages up to 100 %: three more nodes than stages.
-fn workflow(stages: u16, bake: Duration, waits: bool) -> Workflow {
+/// One region with this many stages up to 100 %: three more nodes than stages. The first bakes this long, the last `then`.
+fn workflow(stages: u16, bake: Duration, then: Duration, waits: bool) -> Workflow {
     let region = Region {
         provider: "cloud".to_owned(),
         settings: Value::Null,
@@ -410,7 +415,11 @@ fn workflow(stages: u16, bake: Duration, waits: bool) -> Workflow {
         exposure: Exposure::Traffic(
             Share::from_basis_points(10_000 - 10_000 / stages * (stages - 1 - ordinal)).expect("at most 100 %"),
         ),
-        bake: if ordinal == 0 { bake } else { Duration::ZERO },
+        bake: match ordinal {
+            0 => bake,
+            _ if ordinal + 1 == stages => then,
+            _ => Duration::ZERO,
+        },
         before: Vec::new(),
         watch: Vec::new(),
         after: Vec::new(),

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use parking_lot::Mutex;
@@ -31,6 +32,9 @@ const AGAIN_AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// The least time between two looks that nothing has asked for.
 const MOMENT: Duration = Duration::from_millis(50);
+
+/// Batches of runs taken at once while many are overdue.
+const TAKES_MAX: usize = 2;
 
 /// Reports heard at once.
 const REPORTS_MAX: usize = 4_096;
@@ -328,29 +332,38 @@ impl Core {
 
     async fn take_due(&self) -> Result<Timestamp, Error> {
         let options = &self.options;
+        let mut at_once = 1;
         loop {
             let now = self.hands.clock.now();
             let room = options.resident_max.saturating_sub(self.resident.lock().len());
-            let limit = room.min(options.take_max);
+            let limit = (room / at_once).min(options.take_max);
+            if limit == 0 && at_once > 1 {
+                at_once = 1;
+                continue;
+            }
             if limit == 0 {
                 self.is_full.store(true, Ordering::Relaxed);
                 return Ok(Timestamp::MAX); // the next run that leaves memory makes room, and a look
             }
-            let until = options.lead.after(now);
-            let Taken { runs, next } = self
-                .hands
-                .store
-                .take(&options.owner, now, until, options.lease, limit)
-                .await?;
-            let is_all = runs.len() < limit;
-            for (lease, stored) in runs {
-                self.admit(lease, stored).await;
-            }
-            if is_all {
+            let take = || async {
+                let until = options.lead.after(now);
+                let store = &self.hands.store;
+                let Taken { runs, next } = store.take(&options.owner, now, until, options.lease, limit).await?;
+                let count = runs.len();
+                for (lease, stored) in runs {
+                    self.admit(lease, stored).await;
+                }
+                Ok::<_, Error>((count, next))
+            };
+            let taken = try_join_all((0..at_once).map(|_| take())).await?;
+            if taken.iter().any(|(count, _)| *count < limit) {
                 // Never at once again for the same runs: something that cannot be taken stays due.
                 let soonest = MOMENT.after(now);
+                let next = taken.into_iter().filter_map(|(_, next)| next).min();
                 return Ok(next.map_or(Timestamp::MAX, |next| ahead_of(next, options.lead).max(soonest)));
             }
+            // There is a backlog: while one batch is read, the next is written.
+            at_once = TAKES_MAX;
         }
     }
 
