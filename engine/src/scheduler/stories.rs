@@ -153,7 +153,7 @@ fn oskar() -> Person {
 
 fn owners(events: &[Event]) -> Vec<&str> {
     let owner = |event| match event {
-        &Event::Owned { ref owner, .. } => Some(owner.as_str()),
+        Event::Owned { owner, .. } => Some(owner.as_str()),
         _ => None,
     };
     events.iter().filter_map(owner).collect()
