@@ -152,11 +152,11 @@ fn oskar() -> Person {
 }
 
 fn owners(events: &[Event]) -> Vec<&str> {
-    let owner = |event| match event {
+    let owners = events.iter().filter_map(|event| match event {
         Event::Owned { owner, .. } => Some(owner.as_str()),
         _ => None,
-    };
-    events.iter().filter_map(owner).collect()
+    });
+    owners.collect()
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ impl Drive {
     /// To the end of the run.
     ///
     /// *Errors*: the first broken promise.
-    pub fn to_the_end(mut self) -> Result<(End, Vec<String>), Broken> {
+    pub fn into_the_end(mut self) -> Result<(End, Vec<String>), Broken> {
         match self.drive() {
             Ok(()) => Ok((self.end(), self.story)),
             Err(what) => Err(Broken {

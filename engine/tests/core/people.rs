@@ -94,7 +94,11 @@ impl People {
             );
             let after = Duration::from_millis(500 + (dice % 60) * 1_000 + 71);
             // Some are not there before the faults stop.
-            let from = if dice % 7 == 0 { now.max(self.faults_stop) } else { now };
+            let from = if dice.is_multiple_of(7) {
+                now.max(self.faults_stop)
+            } else {
+                now
+            };
             self.coming.entry(key).or_insert(after.after(from));
         }
         let needs_operator = matches!(run.state().standing, Standing::Attention { .. }) || run.is_done();
@@ -171,7 +175,7 @@ impl People {
             ],
         );
         let comment = None;
-        if now < self.faults_stop && dice % 12 == 0 {
+        if now < self.faults_stop && dice.is_multiple_of(12) {
             return vec![(bo(), Request::Reject { gate, node, comment })];
         }
         let approvers = match waits.gate.map(|gate| &self.plan.gate(gate).1.kind) {
@@ -200,7 +204,7 @@ fn approvers(approval: &Approval) -> Vec<Person> {
 
 fn operation(run: &Run, dice: u64) -> Option<Request> {
     let reason = Some("after a look".to_owned());
-    let from_start = dice % 3 == 0;
+    let from_start = dice.is_multiple_of(3);
     match (&run.state().standing, (dice >> 8) % 8) {
         (Standing::Attention { .. }, 0 | 1) => Some(Request::Resume),
         (Standing::Attention { .. }, 2..=4) => Some(Request::Retry { from_start, reason }),

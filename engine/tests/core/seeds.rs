@@ -21,7 +21,7 @@ const SEEDS: u64 = 2_000;
 pub fn seed(seed: u64, tells: bool) -> Result<Summary, String> {
     let plan = random(seed, SIZE);
     let drive = |disturbance| {
-        let told = Drive::new(plan.clone(), seed, disturbance, tells).to_the_end();
+        let told = Drive::new(plan.clone(), seed, disturbance, tells).into_the_end();
         told.map(|(end, story)| {
             if tells && disturbance == Disturbance::None {
                 story.iter().for_each(|line| println!("{line}"));

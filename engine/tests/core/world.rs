@@ -218,7 +218,7 @@ impl World {
     fn hijack(&mut self, region: RegionId, now: Timestamp) {
         let dice = draw(self.seed, &[HIJACK, u64::from(region.0)]);
         let state = &mut self.regions[region.0 as usize];
-        if dice % 50 == 0 && now >= secs(20 + (dice >> 8) % 120).after(start()) && now < self.faults_stop {
+        if dice.is_multiple_of(50) && now >= secs(20 + (dice >> 8) % 120).after(start()) && now < self.faults_stop {
             let theirs = Fence {
                 claim: 1_000,
                 epoch: 1,
@@ -447,7 +447,7 @@ fn check(curve: Curve, lived: Duration) -> Answer {
         Curve::Error(from, to) | Curve::NoData(from, to) | Curve::Stale(from, to) if is_in(from, to) => {
             return Answer::Error { why: "refused".into() };
         }
-        Curve::Flapping(period) => (lived.as_millis() / period.as_millis().max(1)) % 2 == 0,
+        Curve::Flapping(period) => (lived.as_millis() / period.as_millis().max(1)).is_multiple_of(2),
         _ => true,
     };
     Answer::Check {
