@@ -3,12 +3,13 @@
 use meridian_workflows::workflow::{GateKind, Policy, Scope};
 
 use super::decide::Input;
-use super::effect::{Place, Progress};
+use super::effect::{Outcome, Place, Progress};
 use super::event::{Ending, Event};
 use super::signal::Request;
 use super::state::{Life, RegionLife};
 use super::stories::{approve, attention, finished, pause};
 use super::story::{approval, gate, secs, submitted, watched, workflow};
+use super::wanted::wanted;
 
 #[test]
 fn a_gate_in_two_places_asks_the_same_people_twice() {
@@ -103,6 +104,21 @@ fn a_region_that_is_promoted_early_is_opened_first() {
     story.progress.clear();
     story.live(secs(200));
     assert_eq!(finished(&story), Some(Ending::Promoted));
+}
+
+#[test]
+fn a_stage_scope_ends_where_the_region_was_never_seen() {
+    let mut workflow = workflow(&[("only", &["west"])], &["100%"]);
+    workflow.rollback.scope = Scope::Stage;
+    let mut story = submitted(workflow);
+    let key = wanted(&story.run, story.now).effects[0].key;
+    let outcome = Outcome::Claimed { claim: 1 };
+    story.step(Input::Outcome { key, outcome }).unwrap();
+    assert_eq!(story.region_life("west"), RegionLife::Open);
+    // Nobody answers the look at the region until the opening's deadline.
+    story.now = secs(3_600).after(story.now);
+    story.step(Input::Tick).unwrap();
+    assert_eq!(finished(&story), Some(Ending::RolledBack));
 }
 
 #[test]

@@ -250,11 +250,12 @@ fn ended(draft: &mut Draft<'_>) -> bool {
         return false;
     }
     let is_back = |region: &RegionId| match rollback.scope {
-        Scope::Stage => run
-            .region(*region)
-            .order
-            .as_ref()
-            .is_some_and(|order| order.settled_at.is_some()),
+        // A region that was never observed has no order to wait for.
+        Scope::Stage => {
+            let state = run.region(*region);
+            let is_settled = state.order.as_ref().is_some_and(|order| order.settled_at.is_some());
+            is_settled || state.life == RegionLife::RolledBack
+        }
         Scope::Region | Scope::Phase | Scope::Run => run.region(*region).life == RegionLife::RolledBack,
     };
     let is_on_its_way =
