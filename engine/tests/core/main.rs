@@ -3,6 +3,7 @@
 
 mod check;
 mod drive;
+mod model;
 mod mutants;
 mod oracle;
 mod people;
