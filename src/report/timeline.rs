@@ -216,7 +216,9 @@ mod tests {
             .map(|line| plain(&line))
             .collect();
         // The example's own fingerprint changes with every word in it.
-        let told = lines.join("\n").replace(simulated.run.plan().fingerprint().short(), "0123456789ab");
+        let told = lines
+            .join("\n")
+            .replace(simulated.run.plan().fingerprint().short(), "0123456789ab");
         insta::assert_snapshot!(told, @r"
         ── Mon 2 Mar 2026 (UTC) ──
         10:00:00  · run              memory-leak v3.2.0, plan 0123456789ab, submitted by simulation, unauthenticated
