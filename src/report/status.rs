@@ -22,7 +22,8 @@ pub enum Outcome {
     Promoted,
     RolledBack,
     NeedsAttention,
-    /// Its targets were refused; it never began.
+    /// Its targets were refused; it never began. Scripts know six words and read it as rolled back; the cause says so.
+    #[serde(rename = "rolled-back")]
     Refused,
 }
 
@@ -33,7 +34,6 @@ impl Outcome {
             Outcome::Paused => "paused",
             Outcome::Held => "held",
             Outcome::Promoted => "promoted",
-            // Scripts know six words; the cause of a refused run says so.
             Outcome::RolledBack | Outcome::Refused => "rolled-back",
             Outcome::NeedsAttention => "needs-attention",
         }
