@@ -107,6 +107,7 @@ fn workflow(nodes: usize) -> Workflow {
             scope: Scope::Run,
             deadline: Duration::from_secs(60),
             drain: Duration::from_secs(30),
+            keep_baseline: Duration::ZERO,
         },
         on_conflict: OnConflict::Queue,
         schedules: Vec::new(),

@@ -1,6 +1,7 @@
 //! Meridian's language: a YAML text becomes a Document, a Workflow and a Plan. It knows no cloud, no clock and no I/O.
 
 pub mod calendar;
+pub mod capability;
 pub mod decode;
 pub mod diagnostic;
 pub mod document;

@@ -1,6 +1,9 @@
 //! Which kinds of cloud, gate, metric source and notifier exist: handed in from above, so that the language can complain
 //! about an unknown cloud with line and column without knowing one.
 
+use crate::duration::Duration;
+use crate::workflow::Exposure;
+
 /// One kind of region provider and what its platform can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderKind {
@@ -9,24 +12,22 @@ pub struct ProviderKind {
     pub availability: Availability,
     /// Keys that the provider's settings may have; checked with did-you-mean.
     pub settings: &'static [SettingKey],
-    /// What the keys alone cannot tell: the provider reads the settings as it will when it runs.
-    pub check: Option<SettingsCheck>,
-    pub capabilities: Capabilities,
+    pub read: SettingsReader,
 }
 
-/// Reads a region's settings, defaults merged under them.
+/// Reads a region's settings, defaults merged under them, as the provider will when it runs, and says what that target can do.
 ///
-/// *Errors*: why they are not sound, as a lower-case phrase.
+/// *Errors*: why the settings are not sound, as a lower-case phrase that names the key.
 #[derive(Clone, Copy, Debug)]
-pub struct SettingsCheck(pub fn(&serde_json::Value) -> Result<(), String>);
+pub struct SettingsReader(pub fn(&serde_json::Value) -> Result<Capabilities, String>);
 
-impl PartialEq for SettingsCheck {
-    fn eq(&self, other: &SettingsCheck) -> bool {
+impl PartialEq for SettingsReader {
+    fn eq(&self, other: &SettingsReader) -> bool {
         std::ptr::fn_addr_eq(self.0, other.0)
     }
 }
 
-impl Eq for SettingsCheck {}
+impl Eq for SettingsReader {}
 
 /// One key of a provider's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,15 +37,73 @@ pub struct SettingKey {
     pub summary: &'static str,
 }
 
-/// What a platform can do; `validate` refuses what it cannot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What one target's platform can do: `validate` refuses what it cannot, `plan` tells the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// The finest step of a share that the platform can serve, in hundredths of a percent (1 = 0.01 %).
-    pub share_step: u16,
+    pub shares: Shares,
     /// Mirrored traffic (`shadow` stages).
     pub mirroring: bool,
     /// Routing by header, cookie or tenant (`audience` stages).
     pub audiences: bool,
+    /// Whether the candidate can be reached by its testers while it has no live traffic.
+    pub preview: bool,
+    pub rollback: RollbackSpeed,
+    /// What an operator must know before a night with this target, each a whole sentence; `plan` prints them.
+    pub remarks: Vec<String>,
+}
+
+impl Capabilities {
+    /// A platform that splits traffic in steps of `step` hundredths of a percent, and can do nothing beyond that.
+    pub fn splitting(step: u16) -> Capabilities {
+        Capabilities {
+            shares: Shares::Steps(step),
+            mirroring: false,
+            audiences: false,
+            preview: false,
+            rollback: RollbackSpeed::Instant,
+            remarks: Vec::new(),
+        }
+    }
+}
+
+/// Which shares of a region's traffic a platform can give to a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shares {
+    /// Every multiple of so many hundredths of a percent (1 = 0.01 %).
+    Steps(u16),
+    /// Whole instances out of so many: a share is rounded down to them, and one that comes to none is refused.
+    Instances(u32),
+    /// Whole instances, and how many there are is known only when the region is looked at.
+    SomeInstances,
+    /// All or nothing.
+    Whole,
+    /// The ladder as a whole decides.
+    Ladder(LadderCheck),
+}
+
+/// Whether a platform can climb these exposures, in this order.
+///
+/// *Errors*: what it cannot do and what it could, as a lower-case phrase.
+#[derive(Clone, Copy, Debug)]
+pub struct LadderCheck(pub fn(&serde_json::Value, &[Exposure]) -> Result<(), String>);
+
+impl PartialEq for LadderCheck {
+    fn eq(&self, other: &LadderCheck) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for LadderCheck {}
+
+/// How fast users are back on the baseline once a rollback is ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RollbackSpeed {
+    /// As fast as a weight is written and read back.
+    Instant,
+    /// New users at once; those who had been sent to the candidate stay there for up to this long.
+    Pinned(Duration),
+    /// The old version has to be started again first.
+    Restarts,
 }
 
 /// One kind of gate, metric source or notifier.

@@ -390,8 +390,11 @@ pub struct Rollback {
     pub scope: Scope,
     /// From the decision until every region in scope must be verified at share 0; then it escalates.
     pub deadline: Duration,
-    /// Between share 0 and the removal of the candidate.
+    /// Between share 0 and the removal of the candidate; before old capacity goes after a promotion too.
     pub drain: Duration,
+    /// How long the old version stays ready to take everything back, between a region's last stage and its removal.
+    #[serde(default)]
+    pub keep_baseline: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,9 @@
 //! A cloud that can serve a share of a region's traffic from a given version.
 
+use meridian_workflows::duration::Duration;
+use meridian_workflows::plan::{NodeKind, Plan, RegionId};
 use meridian_workflows::share::Share;
-use meridian_workflows::workflow::Release;
+use meridian_workflows::workflow::{Exposure, Release};
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
@@ -20,6 +22,9 @@ pub trait Provider: Send + Sync {
     async fn identify(&self, target: &Target) -> Result<String, Failure>;
 
     /// Versions, shares, readiness, last fence, diagnosis, as they are now. Also resolves the release.
+    ///
+    /// *Errors*: beside the others, a lasting one where the platform cannot do what the target's ladder asks: every target of a
+    /// run is looked at before any region opens, so that nothing is half-done then.
     async fn observe(&self, target: &Target) -> Result<Observed, Failure>;
 
     /// Asks for a state and says how far it is.
@@ -34,6 +39,49 @@ pub struct Target {
     /// The provider's settings, as the plan has them.
     pub settings: serde_json::Value,
     pub release: Release,
+    pub ladder: Ladder,
+}
+
+/// The way that the plan has for a region, whole: some platforms are told all of it before the first step.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Ladder {
+    /// Exposures in the order they are climbed, across the region's phases.
+    pub rungs: Vec<Rung>,
+    /// How long the region is watched after its last rung, before it is closed.
+    pub bake: Duration,
+    /// Between the end of a version's traffic and the end of its capacity.
+    pub drain: Duration,
+    /// How long the old version stays ready after the order to promote, before its capacity goes.
+    pub keep_baseline: Duration,
+}
+
+impl Ladder {
+    /// What a plan has for one of its regions.
+    pub fn of(plan: &Plan, region: RegionId) -> Ladder {
+        let mut ladder = Ladder {
+            drain: plan.workflow().rollback.drain,
+            keep_baseline: plan.workflow().rollback.keep_baseline,
+            ..Ladder::default()
+        };
+        for (_, node) in plan.nodes().filter(|(_, node)| node.region == Some(region)) {
+            match &node.kind {
+                NodeKind::Stage { exposure, .. } => ladder.rungs.push(Rung {
+                    exposure: exposure.clone(),
+                    bake: node.bake,
+                }),
+                // The closings of earlier phases leave the region as it is; what they bake is behind it then.
+                NodeKind::Close { last } if *last => ladder.bake = node.bake,
+                NodeKind::Close { .. } | NodeKind::Open { .. } | NodeKind::Phase => {}
+            }
+        }
+        ladder
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rung {
+    pub exposure: Exposure,
+    pub bake: Duration,
 }
 
 /// A region as its platform shows it.

@@ -18,7 +18,7 @@ use super::world::World;
 use crate::ports::clock::Clock;
 use crate::ports::failure::{Failure, Lasting};
 use crate::ports::gate::{Question, RegionArms};
-use crate::ports::provider::{Order, Target};
+use crate::ports::provider::{Ladder, Order, Target};
 use crate::ports::store::{Claiming, Error, Lease, Store};
 use crate::run::effect::{Arms, Ask, Desired, Effect, EffectKey, Outcome};
 use crate::run::reading::{Answer, Reading};
@@ -259,6 +259,7 @@ fn target(plan: &Plan, region: RegionId) -> (&str, Target) {
         region: name.to_owned(),
         settings: settings.settings.clone(),
         release: settings.release.clone().unwrap_or_else(|| workflow.release.clone()),
+        ladder: Ladder::of(plan, region),
     };
     (&settings.provider, target)
 }

@@ -1,31 +1,34 @@
-//! Clouds: one file each, and one line each in the list.
+//! Clouds: one file or crate each, and one line each in the list.
 
 pub mod sandbox;
 
-use meridian_workflows::vocabulary::{Availability, Capabilities, ProviderKind, SettingKey};
+use meridian_workflows::vocabulary::{Availability, Capabilities, ProviderKind, SettingKey, SettingsReader};
 
-/// Every kind of region that the language knows, whether or not this build can run it yet.
+/// Every kind of region that the language knows, whether or not this build can run it.
 pub fn kinds() -> Vec<ProviderKind> {
     vec![
         sandbox::kind(),
-        later("kubernetes", true, true),
-        later("ecs", false, false),
-        later("appService", false, true),
+        later("kubernetes"),
+        later("ecs"),
+        later("appService"),
+        later("appConfiguration"),
+        later("exec"),
     ]
 }
 
-/// A kind that later work brings: its settings are checked by then, here everything is let through.
-fn later(name: &'static str, mirroring: bool, audiences: bool) -> ProviderKind {
+/// A kind that this build leaves out: everything in its settings is let through, and `run` refuses it.
+fn later(name: &'static str) -> ProviderKind {
     ProviderKind {
         name,
         availability: Availability::NotYet,
         settings: &[],
-        check: None,
-        capabilities: Capabilities {
-            share_step: 100,
-            mirroring,
-            audiences,
-        },
+        read: SettingsReader(|_| {
+            Ok(Capabilities {
+                mirroring: true,
+                audiences: true,
+                ..Capabilities::splitting(1)
+            })
+        }),
     }
 }
 

@@ -9,7 +9,7 @@ use meridian_engine::ports::provider::{Fence, Observed, Order, Provider, Target,
 use meridian_engine::run::effect::{Desired, DesiredState, Observation, Progress};
 use meridian_engine::run::version::Version;
 use meridian_workflows::share::Share;
-use meridian_workflows::vocabulary::{Availability, Capabilities, ProviderKind, SettingKey, SettingsCheck};
+use meridian_workflows::vocabulary::{Availability, Capabilities, ProviderKind, SettingKey, SettingsReader};
 use meridian_workflows::workflow::Exposure;
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -50,12 +50,14 @@ pub fn kind() -> ProviderKind {
         name: "sandbox",
         availability: Availability::Available,
         settings: SETTINGS,
-        check: Some(SettingsCheck(|settings| read(settings).map(|_| ()))),
-        capabilities: Capabilities {
-            share_step: 1,
-            mirroring: true,
-            audiences: false,
-        },
+        read: SettingsReader(|settings| {
+            read(settings)?;
+            Ok(Capabilities {
+                mirroring: true,
+                preview: true,
+                ..Capabilities::splitting(1)
+            })
+        }),
     }
 }
 
@@ -336,7 +338,7 @@ mod tests {
     use std::time::Duration;
 
     use meridian_engine::ports::failure::Lasting;
-    use meridian_engine::ports::provider::{Fence, Order, Provider, Target};
+    use meridian_engine::ports::provider::{Fence, Ladder, Order, Provider, Target};
     use meridian_engine::run::effect::{Desired, DesiredState, Progress};
     use meridian_engine::run::version::Version;
     use meridian_workflows::share::Share;
@@ -368,6 +370,7 @@ mod tests {
             region: "eu".into(),
             settings,
             release,
+            ladder: Ladder::default(),
         }
     }
 

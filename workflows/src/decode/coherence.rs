@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
+use crate::capability;
 use crate::decode::context::Context;
 use crate::decode::phases::Placed;
 use crate::decode::{gate, regions};
@@ -251,25 +252,16 @@ fn check_capabilities(whole: &Whole<'_>, cx: &mut Context<'_>) {
     for placed in whole.phases {
         for (stage, place) in placed.phase.stages.iter().zip(&placed.stages) {
             let unable = placed.phase.regions.iter().find_map(|name| {
-                let provider = cx.vocabulary.provider(&whole.regions.get(name)?.region.provider)?;
-                let capabilities = provider.capabilities;
-                let step = capabilities.share_step.max(1);
-                let lacks = match &stage.exposure {
-                    Exposure::Shadow(_) if !capabilities.mirroring => "cannot mirror traffic".to_owned(),
-                    Exposure::Audience(_) if !capabilities.audiences => "cannot tell audiences apart".to_owned(),
-                    Exposure::Traffic(share) if share.basis_points() % step != 0 => {
-                        format!("serves shares in steps of {}%, so not {share}", f64::from(step) / 100.0)
-                    }
-                    Exposure::Shadow(_) | Exposure::Audience(_) | Exposure::Traffic(_) => return None,
-                };
-                Some((name, provider.name, lacks))
+                let region = &whole.regions.get(name)?.region;
+                let provider = cx.vocabulary.provider(&region.provider)?;
+                // Settings that are not sound have been told already.
+                let capabilities = (provider.read.0)(&region.settings).ok()?;
+                let (lacks, remedy) = capability::lack(&capabilities, &stage.exposure)?;
+                Some((name, provider.name, lacks, remedy))
             });
-            if let Some((region, provider, lacks)) = unable {
+            if let Some((region, provider, lacks, remedy)) = unable {
                 let message = format!("the provider `{provider}` of the region `{region}` {lacks}");
-                let hint = format!(
-                    "give the phase `{}` stages that every region's platform can serve",
-                    placed.phase.name
-                );
+                let hint = format!("{remedy} in the phase `{}`", placed.phase.name);
                 cx.report(Diagnostic::new(Code::CAPABILITY, place.clone(), message).hint(hint));
             }
         }

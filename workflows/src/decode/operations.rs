@@ -28,7 +28,12 @@ pub static ROLLBACK: Shape = Shape {
         optional(
             "drain",
             Form::Duration,
-            "between share 0 and the removal of the candidate (default 30s)",
+            "between the end of a version's traffic and the end of its capacity (default 30s)",
+        ),
+        optional(
+            "keepBaseline",
+            Form::Duration,
+            "how long the old version stays ready after the order to promote (default 0s)",
         ),
     ],
 };
@@ -118,6 +123,9 @@ pub fn rollback(spec: &Fields<'_>, cx: &mut Context<'_>) -> Rollback {
         drain: fields
             .and_then(|fields| fields.duration("drain", cx))
             .unwrap_or(Duration::from_secs(30)),
+        keep_baseline: fields
+            .and_then(|fields| fields.duration("keepBaseline", cx))
+            .unwrap_or(Duration::ZERO),
     }
 }
 

@@ -211,8 +211,7 @@ fn check_keys(provider: &ProviderKind, settings: &Node, cx: &mut Context<'_>) {
 }
 
 fn check_sound(provider: &ProviderKind, merged: &Node, place: &Place, cx: &mut Context<'_>) {
-    let checked = provider.check.map(|check| (check.0)(&value::json(merged)));
-    if let Some(Err(why)) = checked {
+    if let Err(why) = (provider.read.0)(&value::json(merged)) {
         let message = format!("the settings of the provider `{}` are not sound: {why}", provider.name);
         cx.report(Diagnostic::new(Code::WRONG_TYPE, place.clone(), message));
     }

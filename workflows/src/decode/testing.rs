@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::decode::{Given, Reading, Surroundings, read};
-use crate::vocabulary::{Availability, Capabilities, Kind, ProviderKind, SettingKey, Vocabulary};
+use crate::vocabulary::{Availability, Capabilities, Kind, ProviderKind, SettingKey, SettingsReader, Vocabulary};
 
 /// Kinds as the first builds know them.
 pub fn vocabulary() -> Vocabulary {
@@ -12,16 +12,11 @@ pub fn vocabulary() -> Vocabulary {
         required,
         summary: "a setting",
     };
-    let provider = |name, availability, settings: &'static [SettingKey], share_step, mirroring| ProviderKind {
+    let provider = |name, availability, settings: &'static [SettingKey], read| ProviderKind {
         name,
         availability,
         settings,
-        check: None,
-        capabilities: Capabilities {
-            share_step,
-            mirroring,
-            audiences: false,
-        },
+        read: SettingsReader(read),
     };
     let kind = |availability| move |name| Kind { name, availability };
     let settings = [
@@ -35,15 +30,14 @@ pub fn vocabulary() -> Vocabulary {
     let later = ["compare", "trend", "budget", "health", "signal", "completed", "lock"].map(kind(Availability::NotYet));
     Vocabulary {
         providers: vec![
-            provider("sandbox", Availability::Available, &[], 1, true),
+            provider("sandbox", Availability::Available, &[], |_| Ok(mirroring(1))),
             provider(
                 "kubernetes",
                 Availability::NotYet,
                 Box::leak(Box::new(settings)),
-                100,
-                true,
+                |_| Ok(mirroring(100)),
             ),
-            provider("ecs", Availability::NotYet, &[], 100, false),
+            provider("ecs", Availability::NotYet, &[], |_| Ok(Capabilities::splitting(100))),
         ],
         gates: available.into_iter().chain(later).collect(),
         sources: vec![
@@ -52,6 +46,13 @@ pub fn vocabulary() -> Vocabulary {
             kind(Availability::NotYet)("datadog"),
         ],
         notifiers: vec![kind(Availability::NotYet)("slack")],
+    }
+}
+
+fn mirroring(step: u16) -> Capabilities {
+    Capabilities {
+        mirroring: true,
+        ..Capabilities::splitting(step)
     }
 }
 

@@ -241,7 +241,9 @@ impl<'a> Draft<'a> {
                 .unwrap_or_default(),
             after: pattern.after.clone(),
             bake: phase.bake,
-            deadline: CLOSE_DEADLINE.max(pattern.longest_shift),
+            deadline: CLOSE_DEADLINE
+                .max(pattern.longest_shift)
+                .saturating_add(self.workflow.rollback.keep_baseline),
         });
         self.edges.push((chain, close));
         self.regions[index] = Progress {

@@ -31,6 +31,7 @@ impl Story {
                 scope: Scope::Run,
                 deadline: Duration::from_secs(60),
                 drain: Duration::from_secs(30),
+                keep_baseline: Duration::ZERO,
             },
             on_conflict: OnConflict::Queue,
             schedules: Vec::new(),

@@ -1,0 +1,1 @@
+//! Strict stand-ins for the clouds that no test can have, built from their published descriptions.

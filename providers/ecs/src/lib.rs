@@ -1,0 +1,1 @@
+//! Amazon ECS services as a cloud of Meridian.

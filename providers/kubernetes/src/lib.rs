@@ -1,0 +1,1 @@
+//! Deployments on Kubernetes as a cloud of Meridian.
