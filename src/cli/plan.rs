@@ -11,6 +11,7 @@ use super::desk::{Desk, Inputs};
 use super::exit::Exit;
 use super::file::{self, Purpose};
 use super::problem::Problem;
+use crate::world;
 
 /// Show what a workflow would do: its tree, critical path, earliest finish and blast radius
 #[derive(Debug, clap::Args)]
@@ -39,9 +40,10 @@ enum Form {
 pub async fn run(args: Args, desk: &Desk) -> Result<Exit, Problem> {
     let plan = file::plan(&args.file, &args.inputs.map()?, Purpose::Look, desk)?;
     let start = args.start.unwrap_or_else(|| desk.now());
+    let outlook = Outlook::new(&plan, start).on(&plan, &world::vocabulary());
     let text = match args.output {
-        Form::Text => text::render(&plan, &Outlook::new(&plan, start)),
-        Form::Json => json::render(&plan, &Outlook::new(&plan, start)) + "\n",
+        Form::Text => text::render(&plan, &outlook),
+        Form::Json => json::render(&plan, &outlook) + "\n",
         Form::Mermaid => mermaid::render(&plan),
         Form::Dot => dot::render(&plan),
     };

@@ -8,6 +8,7 @@ pub mod json;
 pub mod mermaid;
 pub mod outlook;
 pub mod path;
+pub mod platform;
 pub mod schedule;
 #[cfg(test)]
 mod story;

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
-use crate::capability;
 use crate::decode::context::Context;
 use crate::decode::phases::Placed;
-use crate::decode::{gate, regions};
+use crate::decode::{gate, platform, regions};
 use crate::diagnostic::{Code, Diagnostic, suggestion};
 use crate::document::source::Place;
 use crate::limits;
@@ -30,7 +29,7 @@ pub fn check(whole: &Whole<'_>, cx: &mut Context<'_>) {
     let Some(order) = order(whole.phases, cx) else { return };
     check_size(whole, cx);
     check_regions(whole, &order, cx);
-    check_capabilities(whole, cx);
+    platform::check_stages(whole.phases, whole.regions, cx);
     check_zones(whole, cx);
     if !cx.diagnostics.has_errors() {
         check_watching(whole, cx);
@@ -194,6 +193,7 @@ fn check_regions(whole: &Whole<'_>, order: &Order, cx: &mut Context<'_>) {
             continue;
         }
         check_rise(name, &visits, whole, cx);
+        platform::check_ladder(name, region, &visits, whole.phases, cx);
         if let Some((last, place)) = visits.last()
             && ends_low.insert(*last)
         {
@@ -244,27 +244,6 @@ fn check_end(name: &str, place: &Place, placed: &Placed, cx: &mut Context<'_>) {
             .and(place.clone(), "the region's last phase")
             .hint("end with a stage of 100%, so that the last rise is watched too"),
         );
-    }
-}
-
-/// Stages ask for nothing that a region's platform cannot do.
-fn check_capabilities(whole: &Whole<'_>, cx: &mut Context<'_>) {
-    for placed in whole.phases {
-        for (stage, place) in placed.phase.stages.iter().zip(&placed.stages) {
-            let unable = placed.phase.regions.iter().find_map(|name| {
-                let region = &whole.regions.get(name)?.region;
-                let provider = cx.vocabulary.provider(&region.provider)?;
-                // Settings that are not sound have been told already.
-                let capabilities = (provider.read.0)(&region.settings).ok()?;
-                let (lacks, remedy) = capability::lack(&capabilities, &stage.exposure)?;
-                Some((name, provider.name, lacks, remedy))
-            });
-            if let Some((region, provider, lacks, remedy)) = unable {
-                let message = format!("the provider `{provider}` of the region `{region}` {lacks}");
-                let hint = format!("{remedy} in the phase `{}`", placed.phase.name);
-                cx.report(Diagnostic::new(Code::CAPABILITY, place.clone(), message).hint(hint));
-            }
-        }
     }
 }
 

@@ -18,6 +18,7 @@ mod kinds;
 mod metric;
 mod operations;
 mod phases;
+mod platform;
 mod policy;
 mod regions;
 mod release;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::decode::{Given, Reading, Surroundings, read};
-use crate::vocabulary::{Availability, Capabilities, Kind, ProviderKind, SettingKey, SettingsReader, Vocabulary};
+use crate::vocabulary::{
+    Availability, Capabilities, Kind, ProviderKind, SettingKey, SettingsReader, Shares, Vocabulary,
+};
 
 /// Kinds as the first builds know them.
 pub fn vocabulary() -> Vocabulary {
@@ -35,7 +37,7 @@ pub fn vocabulary() -> Vocabulary {
                 "kubernetes",
                 Availability::NotYet,
                 Box::leak(Box::new(settings)),
-                |_| Ok(mirroring(100)),
+                |settings| Ok(of_pods(settings).unwrap_or_else(|| mirroring(100))),
             ),
             provider("ecs", Availability::NotYet, &[], |_| Ok(Capabilities::splitting(100))),
         ],
@@ -47,6 +49,15 @@ pub fn vocabulary() -> Vocabulary {
         ],
         notifiers: vec![kind(Availability::NotYet)("slack")],
     }
+}
+
+/// A target that splits traffic by a known number of pods.
+fn of_pods(settings: &serde_json::Value) -> Option<Capabilities> {
+    let pods = settings.pointer("/traffic/pods")?.as_u64()?;
+    Some(Capabilities {
+        shares: Shares::Instances(u32::try_from(pods).ok()?),
+        ..Capabilities::splitting(1)
+    })
 }
 
 fn mirroring(step: u16) -> Capabilities {

@@ -45,6 +45,18 @@ pub struct Report<'a> {
     pub earliest_finish: Option<Timestamp>,
     /// What windows hold up.
     pub delays: Vec<DelayReport<'a>>,
+    /// What the regions' platforms make of the plan.
+    pub platforms: Vec<PlatformReport<'a>>,
+}
+
+/// Regions of one kind about which there is the same to say.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlatformReport<'a> {
+    pub regions: Vec<&'a str>,
+    pub provider: &'a str,
+    /// Whole sentences, for people.
+    pub remarks: &'a [String],
 }
 
 /// One node of the plan.
@@ -165,6 +177,11 @@ impl<'a> Report<'a> {
             global_percent: step.global.percent(),
             global_percent_at_least: at_least(step.global),
         });
+        let platforms = outlook.platforms.iter().map(|platform| PlatformReport {
+            regions: platform.regions.iter().map(|id| region(plan, *id)).collect(),
+            provider: &platform.provider,
+            remarks: &platform.remarks,
+        });
         Report {
             version: VERSION,
             workflow: &plan.workflow().name,
@@ -186,6 +203,7 @@ impl<'a> Report<'a> {
             start: schedule.start,
             earliest_finish: schedule.finish,
             delays: delays.collect(),
+            platforms: platforms.collect(),
         }
     }
 }

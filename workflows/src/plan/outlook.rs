@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use super::Plan;
 use super::exposure::ExposureTable;
 use super::path::{CriticalPath, Length, total_bake};
+use super::platform::{Platform, platforms};
 use super::schedule::{Schedule, Windows};
+use crate::vocabulary::Vocabulary;
 
 /// Everything that `meridian plan` shows beside the plan itself, for a run that starts at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Outlook {
     pub exposure: ExposureTable,
     /// The bakes of all nodes together.
     pub total_bake: Length,
+    /// What the platforms make of it; empty until [`Outlook::on`] has asked them.
+    pub platforms: Vec<Platform>,
 }
 
 impl Outlook {
@@ -25,6 +29,15 @@ impl Outlook {
             exposure: ExposureTable::new(plan, &schedule),
             total_bake: total_bake(plan),
             schedule,
+            platforms: Vec::new(),
+        }
+    }
+
+    /// The same, with what the platforms of this vocabulary have to say.
+    pub fn on(self, plan: &Plan, vocabulary: &Vocabulary) -> Outlook {
+        Outlook {
+            platforms: platforms(plan, vocabulary),
+            ..self
         }
     }
 }

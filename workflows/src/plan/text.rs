@@ -9,6 +9,7 @@ use super::drawing::{name, named};
 use super::exposure::ExposureTable;
 use super::outlook::Outlook;
 use super::path::CriticalPath;
+use super::platform::Platform;
 use super::schedule::{Delay, Schedule};
 use super::{GateId, Node, NodeId, NodeKind, Plan};
 use crate::window::{self, local};
@@ -27,6 +28,7 @@ pub fn render(plan: &Plan, outlook: &Outlook) -> String {
     page.line("");
     finish(&mut page, plan, &outlook.schedule);
     exposure(&mut page, plan, &outlook.exposure);
+    platforms(&mut page, plan, &outlook.platforms);
     page.0
 }
 
@@ -263,6 +265,17 @@ fn exposure(page: &mut Page, plan: &Plan, table: &ExposureTable) {
             "No globalTraffic is given for {}: what they add is unknown.",
             names.join(", ")
         ));
+    }
+}
+
+fn platforms(page: &mut Page, plan: &Plan, platforms: &[Platform]) {
+    for platform in platforms {
+        let names: Vec<&str> = platform.regions.iter().map(|region| plan.region(*region).0).collect();
+        page.line("");
+        page.line(format_args!("{} ({})", names.join(", "), platform.provider));
+        for remark in &platform.remarks {
+            page.line(format_args!("  {remark}"));
+        }
     }
 }
 
