@@ -475,6 +475,7 @@ fn workflow(stages: u16, bake: Duration, then: Duration, waits: bool) -> Workflo
             scope: RollbackScope::Run,
             deadline: Duration::from_secs(60),
             drain: Duration::ZERO,
+            keep_baseline: Duration::ZERO,
         },
         on_conflict: OnConflict::Queue,
         schedules: Vec::new(),

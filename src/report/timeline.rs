@@ -14,11 +14,13 @@ use meridian_engine::run::event::Event;
 use meridian_engine::run::verdict::Level;
 use meridian_engine::run::version::Version;
 use meridian_workflows::duration::Duration;
-use meridian_workflows::plan::{GateId, NodeId, Plan, RegionId};
+use meridian_workflows::plan::{GateId, NodeId, Plan, RegionId, platform};
+use meridian_workflows::vocabulary::RollbackSpeed;
 use ratatui::text::Line;
 
 use super::clock;
 use super::ink::{Tone, ink, padded};
+use crate::world;
 
 /// Prints a journal as it grows. It remembers what it has said, so that what repeats is said once.
 pub struct Timeline {
@@ -38,6 +40,8 @@ pub struct Timeline {
     /// The approval that a person has rejected last.
     rejected: Option<(NodeId, GateId)>,
     has_owner: bool,
+    /// How long users who have met the candidate may stay with it after a rollback, where a platform pins them.
+    pinned: HashMap<RegionId, Duration>,
 }
 
 /// A hold that ends sooner than this is not told: the first reading of a gate was on its way.
@@ -96,6 +100,15 @@ impl Timeline {
             .regions
             .keys()
             .chain(workflow.phases.iter().map(|phase| &phase.name));
+        let vocabulary = world::vocabulary();
+        let pinned =
+            plan.region_ids().filter_map(
+                |region| match platform::capabilities(&plan, region, &vocabulary)?.rollback {
+                    RollbackSpeed::Pinned(length) => Some((region, length)),
+                    RollbackSpeed::Instant | RollbackSpeed::Restarts => None,
+                },
+            );
+        let pinned = pinned.collect();
         let place_width = names.map(|name| name.chars().count()).max().unwrap_or(0).clamp(8, 28);
         Timeline {
             plan,
@@ -109,6 +122,7 @@ impl Timeline {
             holds: Vec::new(),
             rejected: None,
             has_owner: false,
+            pinned,
         }
     }
 

@@ -432,12 +432,19 @@ impl Timeline {
                     text: format!("{}{again}", tame(error)),
                 })
             }
-            Event::RegionReverted { region, .. } => {
+            Event::RegionReverted { region, at, .. } => {
                 let baseline = self
                     .versions
                     .get(region)
                     .map_or("its baseline", |(baseline, _)| baseline.name.as_str());
-                Some(self.at_region(Sign::Back, *region, format!("read back: {baseline} serves everything")))
+                let mut text = format!("read back: {baseline} serves everything");
+                if let Some(length) = self.pinned.get(region) {
+                    let until = clock::time(length.after(*at), &self.zone);
+                    text.push_str(&format!(
+                        "; users whom the platform pinned to the candidate may stay with it until {until}"
+                    ));
+                }
+                Some(self.at_region(Sign::Back, *region, text))
             }
             Event::RegionWithdrawn { region, .. } => {
                 Some(self.at_region(Sign::Back, *region, "the candidate is removed".to_owned()))

@@ -21,10 +21,7 @@ pub fn platforms(plan: &Plan, vocabulary: &Vocabulary) -> Vec<Platform> {
     let mut platforms: Vec<Platform> = Vec::new();
     for id in plan.region_ids() {
         let (_, region) = plan.region(id);
-        let Some(kind) = vocabulary.provider(&region.provider) else {
-            continue;
-        };
-        let Ok(capabilities) = (kind.read.0)(&region.settings) else {
+        let Some(capabilities) = capabilities(plan, id, vocabulary) else {
             continue;
         };
         let remarks = remarks(plan, id, &capabilities);
@@ -44,6 +41,12 @@ pub fn platforms(plan: &Plan, vocabulary: &Vocabulary) -> Vec<Platform> {
         }
     }
     platforms
+}
+
+/// What one region's platform can do; none where its kind is unknown or its settings are not sound.
+pub fn capabilities(plan: &Plan, region: RegionId, vocabulary: &Vocabulary) -> Option<Capabilities> {
+    let (_, region) = plan.region(region);
+    (vocabulary.provider(&region.provider)?.read.0)(&region.settings).ok()
 }
 
 /// What is to be said about users who had been sent to the candidate when a rollback is ordered.
