@@ -84,6 +84,7 @@ pub fn workflow(phases: &[(&str, &[&str])], stages: &[&str]) -> Workflow {
             scope: Scope::Run,
             deadline: secs(60),
             drain: secs(5),
+            keep_baseline: Duration::ZERO,
         },
         on_conflict: OnConflict::Queue,
         schedules: Vec::new(),

@@ -84,6 +84,7 @@ impl Maker {
             scope: self.one(&[Scope::Stage, Scope::Region, Scope::Phase, Scope::Run, Scope::Run]),
             deadline: self.between(5, 60),
             drain: self.between(0, 10),
+            keep_baseline: Duration::ZERO,
         };
         workflow.on_conflict = self.one(&[OnConflict::Queue, OnConflict::Reject]);
         workflow
@@ -369,6 +370,7 @@ pub fn empty() -> Workflow {
             scope: Scope::Run,
             deadline: secs(60),
             drain: secs(5),
+            keep_baseline: Duration::ZERO,
         },
         on_conflict: OnConflict::Queue,
         schedules: Vec::new(),
