@@ -3,6 +3,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Every room of the product, and the doubles, which are held to the same manners.
+const ROOMS: [&str; 9] = [
+    "workflows/src",
+    "engine/src",
+    "providers/src",
+    "providers/conformance/src",
+    "providers/kubernetes/src",
+    "providers/ecs/src",
+    "providers/azure/src",
+    "providers/doubles/src",
+    "src",
+];
+
+/// One crate for each cloud whose own client is heavy: a test of one cloud builds no other.
+const CLOUDS: [&str; 3] = ["providers/kubernetes/src", "providers/ecs/src", "providers/azure/src"];
+
 /// Rust files below a folder of the repository.
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -71,6 +87,44 @@ fn imports_run_from_the_face_down_to_the_language() {
     );
     assert_eq!(places("engine/src", &["meridian_providers", "meridian::"]), [""; 0]);
     assert_eq!(places("providers/src", &["meridian::"]), [""; 0]);
+    for cloud in CLOUDS {
+        let above = ["meridian::", "meridian_providers", "meridian_conformance"];
+        assert_eq!(places(cloud, &above), [""; 0], "in {cloud}");
+    }
+    let above = [
+        "meridian::",
+        "meridian_providers",
+        "meridian_kubernetes",
+        "meridian_ecs",
+        "meridian_azure",
+    ];
+    assert_eq!(places("providers/conformance/src", &above), [""; 0]);
+}
+
+#[test]
+fn no_cloud_knows_another() {
+    for cloud in CLOUDS {
+        let own = format!("meridian_{}", cloud.split('/').nth(1).unwrap());
+        let others = ["meridian_kubernetes", "meridian_ecs", "meridian_azure"];
+        let others: Vec<&str> = others.into_iter().filter(|name| *name != own).collect();
+        assert_eq!(places(cloud, &others), [""; 0], "in {cloud}");
+    }
+}
+
+#[test]
+fn doubles_are_for_tests_only() {
+    for room in ROOMS.iter().filter(|room| **room != "providers/doubles/src") {
+        assert_eq!(places(room, &["meridian_doubles"]), [""; 0], "in {room}");
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(room.trim_end_matches("src"))
+            .join("Cargo.toml");
+        let text = fs::read_to_string(manifest).unwrap();
+        // The root's manifest is the workspace's too, whose list of versions is no use of one.
+        let package = text.split("[package]").nth(1).unwrap();
+        let shipped = package.split("[dev-dependencies]").next().unwrap();
+        let needs = shipped.lines().any(|line| line.starts_with("meridian-doubles"));
+        assert!(!needs, "{room} ships the doubles");
+    }
 }
 
 #[test]
@@ -152,7 +206,7 @@ fn no_shell_of_the_engine_imports_another_but_the_service() {
 
 #[test]
 fn files_are_named_for_their_idea() {
-    for folder in ["workflows/src", "engine/src", "providers/src", "src"] {
+    for folder in ROOMS {
         for (path, _) in sources(folder) {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
             let vague = [
@@ -169,7 +223,7 @@ fn files_are_named_for_their_idea() {
 
 #[test]
 fn every_file_opens_with_the_sentence_that_says_what_it_is() {
-    for folder in ["workflows/src", "engine/src", "providers/src", "src"] {
+    for folder in ROOMS {
         for (path, text) in sources(folder) {
             assert!(text.starts_with("//! "), "{} opens with something else", path.display());
         }
@@ -179,7 +233,7 @@ fn every_file_opens_with_the_sentence_that_says_what_it_is() {
 #[test]
 fn nothing_is_left_to_do_later() {
     let unfinished = ["todo!(", "unimplemented!(", "FIXME", "TODO", "XXX"];
-    for folder in ["workflows/src", "engine/src", "providers/src", "src"] {
+    for folder in ROOMS {
         for (path, text) in sources(folder) {
             let found = unfinished.iter().find(|word| text.contains(**word));
             assert_eq!(found, None, "in {}", path.display());
@@ -192,7 +246,7 @@ const LINES_MAX: usize = 650;
 
 #[test]
 fn a_file_that_grows_is_split() {
-    for folder in ["workflows/src", "engine/src", "providers/src", "src"] {
+    for folder in ROOMS {
         for (path, text) in sources(folder) {
             let lines = code(&text).lines().filter(|line| !line.trim().is_empty()).count();
             assert!(
