@@ -1,1 +1,5 @@
 //! Deployments on Kubernetes as a cloud of Meridian.
+
+pub mod api;
+pub mod settings;
+pub mod traffic;

@@ -1,0 +1,693 @@
+//! A region's settings, read strictly: every key is known, every value has its bounds, and what is wrong is named.
+
+use std::collections::BTreeMap;
+
+use meridian_workflows::duration::Duration;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// Kubernetes' own bound for names that become labels.
+const LABEL_MAX: usize = 63;
+
+/// What a region's settings say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub cluster: Cluster,
+    /// None: the namespace of the kubeconfig's context, else `default`.
+    pub namespace: Option<String>,
+    /// The name of the Deployment that serves.
+    pub deployment: String,
+    /// The container whose image is released; none: the only one.
+    pub container: Option<String>,
+    pub strategy: Strategy,
+    pub candidate: Candidate,
+    pub promotion: Promotion,
+    pub drift: Drift,
+    /// How long a pod must have been ready, without a restart, before it counts as capacity.
+    pub settle: Duration,
+    /// Overrides what the workflow says.
+    pub drain: Option<Duration>,
+    pub keep_baseline: Option<Duration>,
+}
+
+/// Where the API server is and who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cluster {
+    /// A file (none: `KUBECONFIG`, else `~/.kube/config`) and a context in it (none: the current one).
+    Kubeconfig {
+        path: Option<String>,
+        context: Option<String>,
+    },
+    /// The cluster that this process runs in, by its service account.
+    InCluster,
+}
+
+/// How the candidate takes over.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Strategy {
+    /// A second Deployment next to the first, and traffic split between them.
+    Canary(Traffic),
+    /// A second Deployment, and a Service that is switched from one to the other at once.
+    BlueGreen(Services),
+    /// The Deployment itself, pod by pod, by its own controller.
+    Rolling(Rolling),
+}
+
+/// How traffic is split. One variant a mechanism.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Traffic {
+    Istio(Istio),
+    HttpRoute(HttpRoute),
+    Nginx(Nginx),
+    Smi(Smi),
+    Alb(Alb),
+    Pods(Pods),
+}
+
+/// Weights of an Istio VirtualService.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Istio {
+    pub virtual_service: String,
+    /// The name of the one HTTP route whose weights are written.
+    pub route: Option<String>,
+    /// Names of several of them; neither: all HTTP routes.
+    #[serde(default)]
+    pub routes: Vec<String>,
+    /// Split by subsets of this DestinationRule; none: by a Service of the candidate's own.
+    pub destination_rule: Option<String>,
+    /// Subset names in it.
+    #[serde(default = "baseline_word")]
+    pub baseline_subset: String,
+    #[serde(default = "candidate_word")]
+    pub candidate_subset: String,
+    /// The Service of the baseline; none: the host that the routes name.
+    pub service: Option<String>,
+}
+
+/// Weights of a Gateway API HTTPRoute.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpRoute {
+    pub name: String,
+    /// The name of the one rule whose weights are written; none: every rule that sends to the Service.
+    pub rule: Option<String>,
+    /// The Service of the baseline; none: the only one that the rules send to.
+    pub service: Option<String>,
+}
+
+/// A canary ingress of ingress-nginx.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Nginx {
+    pub ingress: String,
+    /// The Service of the baseline; none: the only one that the ingress sends to.
+    pub service: Option<String>,
+    /// Where the controller reads annotations under another prefix.
+    #[serde(default = "nginx_prefix")]
+    pub annotation_prefix: String,
+}
+
+/// Backends of an SMI TrafficSplit.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Smi {
+    /// None: the Service's name.
+    pub traffic_split: Option<String>,
+    /// The Service that clients call.
+    pub service: String,
+    /// The backend of the baseline; none: the called Service itself.
+    pub baseline_service: Option<String>,
+    #[serde(default)]
+    pub version: SmiVersion,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum SmiVersion {
+    V1Alpha1,
+    /// What Linkerd serves.
+    #[default]
+    V1Alpha2,
+    V1Alpha3,
+    V1Alpha4,
+}
+
+/// A weighted action of the AWS Load Balancer Controller.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Alb {
+    pub ingress: String,
+    /// The Service of the baseline.
+    pub service: String,
+    /// Its port; none: its only one.
+    pub port: Option<u16>,
+    /// The name of the action that the ingress' rule uses; none: the Service's name.
+    pub action: Option<String>,
+    /// Where the controller reads annotations under another prefix.
+    #[serde(default = "alb_prefix")]
+    pub annotation_prefix: String,
+}
+
+/// One Service over both Deployments: pods are the share.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pods {
+    /// The Service; none: the only one that selects the baseline's pods.
+    pub service: Option<String>,
+    /// How many pods serve together, where that is to be judged before the cluster is looked at.
+    pub total: Option<u32>,
+}
+
+/// Two Services: the one that users call, and the one that testers call.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Services {
+    pub active: String,
+    pub preview: Option<String>,
+}
+
+/// What a rolling update sets on the Deployment; what is left out stays as it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rolling {
+    pub max_surge: Option<IntOrPercent>,
+    pub max_unavailable: Option<IntOrPercent>,
+    pub min_ready_seconds: Option<u32>,
+    pub progress_deadline_seconds: Option<u32>,
+}
+
+/// A number of pods, or a part of them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum IntOrPercent {
+    Int(u32),
+    Percent(String),
+}
+
+impl IntOrPercent {
+    pub fn value(&self) -> Value {
+        match self {
+            IntOrPercent::Int(number) => Value::from(*number),
+            IntOrPercent::Percent(text) => Value::from(text.clone()),
+        }
+    }
+
+    fn check(&self, key: &str) -> Result<(), String> {
+        let IntOrPercent::Percent(text) = self else {
+            return Ok(());
+        };
+        let number = text.strip_suffix('%').and_then(|number| number.parse::<u32>().ok());
+        match number {
+            Some(0..=100) => Ok(()),
+            Some(_) | None => Err(format!(
+                "`{key}` is a number of pods or a percentage like `25%`, got `{text}`"
+            )),
+        }
+    }
+
+    fn is_zero(&self) -> bool {
+        match self {
+            IntOrPercent::Int(number) => *number == 0,
+            IntOrPercent::Percent(text) => text == "0%",
+        }
+    }
+}
+
+/// The copy of the Deployment that runs the candidate.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Candidate {
+    /// What the names of its objects end with.
+    pub suffix: String,
+    /// Labels and annotations added to its pods.
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    /// The least number of its pods, also before any traffic.
+    pub min_replicas: u32,
+    pub capacity: Capacity,
+    /// Whether a candidate pod keeps away from the nodes of baseline pods.
+    pub anti_affinity: AntiAffinity,
+}
+
+impl Default for Candidate {
+    fn default() -> Candidate {
+        Candidate {
+            suffix: candidate_word(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            min_replicas: 1,
+            capacity: Capacity::Share,
+            anti_affinity: AntiAffinity::None,
+        }
+    }
+}
+
+/// How many pods the candidate gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Capacity {
+    /// As many as its share of the traffic needs, rounded up.
+    Share,
+    /// As many as the baseline from the first moment on.
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AntiAffinity {
+    None,
+    Preferred,
+    Required,
+}
+
+/// Who makes the candidate the original at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Promotion {
+    /// The Deployment's image is changed here.
+    Patch,
+    /// Git does it, and is waited for.
+    External,
+}
+
+/// What is done when somebody else has changed what an order had set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Drift {
+    /// It is written again, at most `times` in ten minutes, and told; then it is held.
+    Reassert { times: u32 },
+    /// Nothing is written; the order is not there and says why.
+    Hold,
+    /// Nothing is written; it is told in the diagnosis.
+    Report,
+}
+
+const KEYS: &[&str] = &[
+    "kubeconfig",
+    "context",
+    "inCluster",
+    "namespace",
+    "workload",
+    "container",
+    "strategy",
+    "traffic",
+    "rolling",
+    "candidate",
+    "promotion",
+    "drift",
+    "settle",
+    "drain",
+    "keepBaseline",
+];
+
+impl Settings {
+    /// *Errors*: what is not sound, as a lower-case phrase that names the key.
+    pub fn read(settings: &Value) -> Result<Settings, String> {
+        let Value::Object(map) = settings else {
+            return Err("the settings of a kubernetes region are a map with at least `workload`".to_owned());
+        };
+        if let Some(unknown) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            return Err(format!("`{unknown}` is no key of a kubernetes region"));
+        }
+        let candidate: Candidate = section(map, "candidate")?.unwrap_or_default();
+        check_candidate(&candidate)?;
+        Ok(Settings {
+            cluster: cluster(map)?,
+            namespace: name(map, "namespace")?,
+            deployment: deployment(map)?,
+            container: name(map, "container")?,
+            strategy: strategy(map)?,
+            candidate,
+            promotion: section(map, "promotion")?.unwrap_or(Promotion::Patch),
+            drift: drift(map)?,
+            settle: duration(map, "settle")?.unwrap_or(Duration::from_secs(10)),
+            drain: duration(map, "drain")?,
+            keep_baseline: duration(map, "keepBaseline")?,
+        })
+    }
+}
+
+fn cluster(map: &Map<String, Value>) -> Result<Cluster, String> {
+    let path = text(map, "kubeconfig")?;
+    let context = text(map, "context")?;
+    match map.get("inCluster") {
+        None | Some(Value::Bool(false)) => Ok(Cluster::Kubeconfig { path, context }),
+        Some(Value::Bool(true)) if path.is_none() && context.is_none() => Ok(Cluster::InCluster),
+        Some(Value::Bool(true)) => Err("`inCluster` excludes `kubeconfig` and `context`".to_owned()),
+        Some(other) => Err(format!("`inCluster` is true or false, got {other}")),
+    }
+}
+
+fn deployment(map: &Map<String, Value>) -> Result<String, String> {
+    let workload = text(map, "workload")?.ok_or("`workload` is missing, as in `deployment/payments-api`")?;
+    match workload.split_once('/') {
+        Some(("deployment", name)) => checked_name("workload", name),
+        Some((kind, _)) => Err(format!("`workload` is a `deployment/NAME`, not a `{kind}`")),
+        None => Err(format!("`workload` is written like `deployment/{workload}`")),
+    }
+}
+
+fn strategy(map: &Map<String, Value>) -> Result<Strategy, String> {
+    let word = text(map, "strategy")?;
+    let traffic = map.get("traffic").filter(|traffic| !traffic.is_null());
+    if map.contains_key("rolling") && word.as_deref() != Some("rolling") {
+        return Err("`rolling` belongs to `strategy: rolling`".to_owned());
+    }
+    match (word.as_deref(), traffic) {
+        (Some("rolling"), None) => Ok(Strategy::Rolling(rolling(map)?)),
+        (Some("rolling"), Some(_)) => {
+            Err("`traffic` has no place in `strategy: rolling`: pods are replaced".to_owned())
+        }
+        (Some("canary" | "blueGreen") | None, None) => {
+            Err("`traffic` is missing: one of istio, httpRoute, nginx, smi, alb, pods, services".to_owned())
+        }
+        (Some("canary"), Some(traffic)) => match mechanism(traffic)? {
+            Way::Split(traffic) => Ok(Strategy::Canary(traffic)),
+            Way::Switch(_) => Err("`traffic.services` switches at once: write `strategy: blueGreen`".to_owned()),
+        },
+        (Some("blueGreen"), Some(traffic)) => match mechanism(traffic)? {
+            Way::Switch(services) => Ok(Strategy::BlueGreen(services)),
+            Way::Split(_) => Err("`strategy: blueGreen` needs `traffic: {services: {active: …}}`".to_owned()),
+        },
+        (None, Some(traffic)) => Ok(match mechanism(traffic)? {
+            Way::Split(traffic) => Strategy::Canary(traffic),
+            Way::Switch(services) => Strategy::BlueGreen(services),
+        }),
+        (Some(other), _) => Err(format!("`strategy` is canary, blueGreen or rolling, not `{other}`")),
+    }
+}
+
+enum Way {
+    Split(Traffic),
+    Switch(Services),
+}
+
+fn mechanism(traffic: &Value) -> Result<Way, String> {
+    let map = traffic.as_object().filter(|map| map.len() == 1);
+    let Some((key, value)) = map.and_then(|map| map.iter().next()) else {
+        return Err("`traffic` has exactly one key: istio, httpRoute, nginx, smi, alb, pods or services".to_owned());
+    };
+    let value = if value.is_null() {
+        &Value::Object(Map::new())
+    } else {
+        value
+    };
+    let path = format!("traffic.{key}");
+    let split = match key.as_str() {
+        "istio" => Traffic::Istio(istio(parsed(value, &path)?)?),
+        "httpRoute" => Traffic::HttpRoute(parsed(value, &path)?),
+        "nginx" => Traffic::Nginx(parsed(value, &path)?),
+        "smi" => Traffic::Smi(parsed(value, &path)?),
+        "alb" => Traffic::Alb(parsed(value, &path)?),
+        "pods" => Traffic::Pods(pods(parsed(value, &path)?)?),
+        "services" => return services(parsed(value, &path)?).map(Way::Switch),
+        other => {
+            return Err(format!(
+                "`traffic` has no `{other}`: istio, httpRoute, nginx, smi, alb, pods or services"
+            ));
+        }
+    };
+    for (field, name) in named(&split) {
+        checked_name(&format!("{path}.{field}"), name)?;
+    }
+    Ok(Way::Split(split))
+}
+
+/// The names of objects in a mechanism's settings.
+fn named(traffic: &Traffic) -> Vec<(&'static str, &str)> {
+    fn some<'a>(field: &'static str, name: Option<&'a String>) -> Option<(&'static str, &'a str)> {
+        name.map(|name| (field, name.as_str()))
+    }
+    match traffic {
+        Traffic::Istio(istio) => [
+            some("virtualService", Some(&istio.virtual_service)),
+            some("destinationRule", istio.destination_rule.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        Traffic::HttpRoute(route) => [some("name", Some(&route.name)), some("service", route.service.as_ref())]
+            .into_iter()
+            .flatten()
+            .collect(),
+        Traffic::Nginx(nginx) => [
+            some("ingress", Some(&nginx.ingress)),
+            some("service", nginx.service.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        Traffic::Smi(smi) => [
+            some("trafficSplit", smi.traffic_split.as_ref()),
+            some("service", Some(&smi.service)),
+            some("baselineService", smi.baseline_service.as_ref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        Traffic::Alb(alb) => vec![("ingress", &alb.ingress), ("service", &alb.service)],
+        Traffic::Pods(pods) => some("service", pods.service.as_ref()).into_iter().collect(),
+    }
+}
+
+fn istio(istio: Istio) -> Result<Istio, String> {
+    if istio.route.is_some() && !istio.routes.is_empty() {
+        return Err("`traffic.istio` has `route` or `routes`, not both".to_owned());
+    }
+    if istio.baseline_subset == istio.candidate_subset {
+        return Err("`traffic.istio.baselineSubset` and `candidateSubset` are the same".to_owned());
+    }
+    Ok(istio)
+}
+
+fn pods(pods: Pods) -> Result<Pods, String> {
+    match pods.total {
+        Some(0) => Err("`traffic.pods.total` is at least 1".to_owned()),
+        Some(_) | None => Ok(pods),
+    }
+}
+
+fn services(services: Services) -> Result<Services, String> {
+    checked_name("traffic.services.active", &services.active)?;
+    if let Some(preview) = &services.preview {
+        checked_name("traffic.services.preview", preview)?;
+    }
+    if services.preview.as_ref() == Some(&services.active) {
+        return Err("`traffic.services` names one Service twice: `active` and `preview` are two".to_owned());
+    }
+    Ok(services)
+}
+
+fn rolling(map: &Map<String, Value>) -> Result<Rolling, String> {
+    let rolling: Rolling = section(map, "rolling")?.unwrap_or_default();
+    for (key, value) in [
+        ("maxSurge", &rolling.max_surge),
+        ("maxUnavailable", &rolling.max_unavailable),
+    ] {
+        if let Some(value) = value {
+            value.check(&format!("rolling.{key}"))?;
+        }
+    }
+    let none = |value: &Option<IntOrPercent>| value.as_ref().is_some_and(IntOrPercent::is_zero);
+    if none(&rolling.max_surge) && none(&rolling.max_unavailable) {
+        return Err(
+            "`rolling.maxSurge` and `rolling.maxUnavailable` cannot both be 0: no pod could be replaced".to_owned(),
+        );
+    }
+    if let (Some(ready), Some(deadline)) = (rolling.min_ready_seconds, rolling.progress_deadline_seconds)
+        && deadline <= ready
+    {
+        return Err("`rolling.progressDeadlineSeconds` is more than `rolling.minReadySeconds`".to_owned());
+    }
+    Ok(rolling)
+}
+
+fn check_candidate(candidate: &Candidate) -> Result<(), String> {
+    checked_name("candidate.suffix", &candidate.suffix)?;
+    if candidate.min_replicas == 0 {
+        return Err("`candidate.minReplicas` is at least 1: readiness has to be seen before traffic".to_owned());
+    }
+    let ours = candidate
+        .labels
+        .keys()
+        .chain(candidate.annotations.keys())
+        .find(|key| key.starts_with("meridian/"));
+    match ours {
+        Some(key) => Err(format!("`candidate` cannot set `{key}`: Meridian keeps that itself")),
+        None => Ok(()),
+    }
+}
+
+fn drift(map: &Map<String, Value>) -> Result<Drift, String> {
+    const REASSERTED: Drift = Drift::Reassert { times: 5 };
+    match map.get("drift") {
+        None | Some(Value::Null) => Ok(REASSERTED),
+        Some(Value::String(word)) => match word.as_str() {
+            "reassert" => Ok(REASSERTED),
+            "hold" => Ok(Drift::Hold),
+            "report" => Ok(Drift::Report),
+            other => Err(format!("`drift` is reassert, hold or report, not `{other}`")),
+        },
+        Some(value) => match parsed(value, "drift")? {
+            Drift::Reassert { times: 0 } => {
+                Err("`drift.reassert.times` is at least 1, or write `drift: hold`".to_owned())
+            }
+            drift => Ok(drift),
+        },
+    }
+}
+
+fn section<T: for<'de> Deserialize<'de>>(map: &Map<String, Value>, key: &str) -> Result<Option<T>, String> {
+    match map.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => parsed(value, key).map(Some),
+    }
+}
+
+fn parsed<T: for<'de> Deserialize<'de>>(value: &Value, path: &str) -> Result<T, String> {
+    T::deserialize(value).map_err(|error| format!("`{path}`: {error}"))
+}
+
+fn text(map: &Map<String, Value>, key: &str) -> Result<Option<String>, String> {
+    match map.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        Some(other) => Err(format!("`{key}` is a text, got {other}")),
+    }
+}
+
+fn name(map: &Map<String, Value>, key: &str) -> Result<Option<String>, String> {
+    text(map, key)?.map(|name| checked_name(key, &name)).transpose()
+}
+
+fn duration(map: &Map<String, Value>, key: &str) -> Result<Option<Duration>, String> {
+    let parse = |text: String| text.parse().map_err(|error| format!("`{key}`: {error}"));
+    text(map, key)?.map(parse).transpose()
+}
+
+/// A name that objects and label values may have.
+fn checked_name(key: &str, name: &str) -> Result<String, String> {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_sound = name.len() <= LABEL_MAX
+        && name.chars().all(|c| is_inner(c) || c == '-' || c == '.')
+        && name.starts_with(is_inner)
+        && name.ends_with(is_inner);
+    if is_sound {
+        Ok(name.to_owned())
+    } else {
+        Err(format!(
+            "`{key}` is a name of lower-case letters, digits and dashes, at most {LABEL_MAX} long, got `{name}`"
+        ))
+    }
+}
+
+fn baseline_word() -> String {
+    "baseline".to_owned()
+}
+
+fn candidate_word() -> String {
+    "candidate".to_owned()
+}
+
+fn nginx_prefix() -> String {
+    "nginx.ingress.kubernetes.io".to_owned()
+}
+
+fn alb_prefix() -> String {
+    "alb.ingress.kubernetes.io".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{AntiAffinity, Cluster, Drift, Promotion, Settings, Strategy, Traffic};
+
+    fn read(more: Value) -> Result<Settings, String> {
+        let mut settings =
+            json!({"workload": "deployment/payments-api", "traffic": {"httpRoute": {"name": "payments"}}});
+        for (key, value) in more.as_object().unwrap() {
+            settings[key] = value.clone();
+        }
+        Settings::read(&settings)
+    }
+
+    #[test]
+    fn the_least_that_is_needed_has_careful_defaults() {
+        let settings = read(json!({})).unwrap();
+        assert_eq!(settings.deployment, "payments-api");
+        assert_eq!(settings.promotion, Promotion::Patch);
+        assert_eq!(settings.drift, Drift::Reassert { times: 5 });
+        assert_eq!(settings.candidate.min_replicas, 1);
+        assert_eq!(settings.candidate.anti_affinity, AntiAffinity::None);
+        assert!(matches!(settings.strategy, Strategy::Canary(Traffic::HttpRoute(_))));
+        assert_eq!(
+            settings.cluster,
+            Cluster::Kubeconfig {
+                path: None,
+                context: None
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_not_sound_is_named() {
+        let wrong = [
+            (json!({"worklod": 1}), "`worklod` is no key"),
+            (json!({"workload": "payments"}), "like `deployment/payments`"),
+            (json!({"workload": "statefulset/payments"}), "not a `statefulset`"),
+            (json!({"workload": "deployment/Payments"}), "`workload` is a name"),
+            (json!({"traffic": {}}), "exactly one key"),
+            (
+                json!({"traffic": {"istio": {"virtualService": "a"}, "pods": {}}}),
+                "exactly one key",
+            ),
+            (json!({"traffic": {"linkerd": {}}}), "no `linkerd`"),
+            (
+                json!({"traffic": {"istio": {}}}),
+                "`traffic.istio`: missing field `virtualService`",
+            ),
+            (
+                json!({"traffic": {"istio": {"virtualService": "a", "rout": "b"}}}),
+                "unknown field `rout`",
+            ),
+            (json!({"traffic": {"pods": {"total": 0}}}), "at least 1"),
+            (
+                json!({"traffic": {"services": {"active": "a", "preview": "a"}}}),
+                "twice",
+            ),
+            (json!({"strategy": "rolling"}), "no place"),
+            (json!({"strategy": "blueGreen"}), "needs `traffic: {services"),
+            (json!({"strategy": "big-bang"}), "not `big-bang`"),
+            (json!({"rolling": {}}), "belongs to"),
+            (
+                json!({"traffic": null, "strategy": "rolling", "rolling": {"maxSurge": 0, "maxUnavailable": "0%"}}),
+                "both be 0",
+            ),
+            (
+                json!({"traffic": null, "strategy": "rolling", "rolling": {"maxSurge": "a lot"}}),
+                "like `25%`",
+            ),
+            (json!({"inCluster": true, "context": "a"}), "excludes"),
+            (json!({"candidate": {"minReplicas": 0}}), "at least 1"),
+            (
+                json!({"candidate": {"labels": {"meridian/arm": "x"}}}),
+                "keeps that itself",
+            ),
+            (json!({"drift": "ignore"}), "not `ignore`"),
+            (json!({"drift": {"reassert": {"times": 0}}}), "at least 1"),
+            (json!({"settle": "10"}), "`settle`"),
+        ];
+        for (settings, expected) in wrong {
+            let why = read(settings.clone()).unwrap_err();
+            assert!(why.contains(expected), "{settings}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_service_switch_is_blue_green_without_saying_so() {
+        let settings = read(json!({"traffic": {"services": {"active": "shop"}}})).unwrap();
+        assert!(matches!(settings.strategy, Strategy::BlueGreen(_)));
+    }
+}

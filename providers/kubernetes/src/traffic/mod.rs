@@ -1,0 +1,183 @@
+//! How a share of live traffic is given to the candidate: one mechanism a file, one list.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use meridian_engine::ports::failure::Failure;
+use meridian_engine::ports::provider::Fence;
+use meridian_workflows::share::Share;
+use meridian_workflows::workflow::Exposure;
+
+use crate::api::Namespace;
+use crate::api::resource::Resource;
+
+/// The annotation that carries an order's fence, as in `7.2.19`, on every object that an order changes.
+pub const FENCE_ANNOTATION: &str = "meridian/fence";
+/// The label on every object that is made here, with the workload's name: what carries it may be deleted here, nothing else.
+pub const OWNER_LABEL: &str = "meridian/workload";
+/// The label on the candidate's pods (value `candidate`); the baseline's pods carry none, because the baseline is left untouched.
+pub const ARM_LABEL: &str = "meridian/arm";
+
+/// One way of splitting traffic between the two arms of one workload.
+///
+/// *Guarantees asked*: each method is a few requests and never waits for anything to happen in the cluster. Only the mechanism's
+/// own fields are written; everything else in an object stays as somebody else wrote it. A shape that is not understood is a
+/// lasting failure that names the object and the field.
+#[async_trait]
+pub trait Mechanism: Send + Sync {
+    /// Whether the objects that others own (routes, ingresses, Services) exist and have the shape this mechanism needs; read only.
+    ///
+    /// *Errors*: lasting, with the object's name, where they do not.
+    async fn check(&self, namespace: &Namespace, arms: &Arms) -> Result<(), Failure>;
+
+    /// Brings the objects into being that it needs of its own (subsets, the candidate's Service, a canary ingress), at a share of
+    /// zero, and keeps them true when an arm's labels have changed. Writes nothing where nothing is missing.
+    ///
+    /// Called before anything else of an order, while the candidate may have no pod yet.
+    async fn prepare(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure>;
+
+    /// The split as it stands in the cluster; with nothing prepared, everything is the baseline's.
+    async fn read(&self, namespace: &Namespace, arms: &Arms) -> Result<Standing, Failure>;
+
+    /// Sets the split, under the version of each object that was read (a server-side apply would take whole lists where items have
+    /// no keys), and stamps the fence on it: an object that carries a higher fence is left alone and answers [`Written::Stale`].
+    /// An equal split with an equal fence writes nothing; an equal split with a lower fence is stamped, so that an older order in
+    /// flight meets a conflict.
+    ///
+    /// *Errors*: transient where somebody was faster.
+    async fn write(&self, namespace: &Namespace, arms: &Arms, split: &Split, fence: Fence) -> Result<Written, Failure>;
+
+    /// Takes away what `prepare` made, and leaves what others own as it was found. Called at a split of nothing, when the
+    /// candidate is withdrawn or has been promoted.
+    async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure>;
+
+    /// What the mechanism's calls need to be allowed, for the look before anything opens.
+    fn grants(&self) -> Vec<Grant>;
+
+    /// Whether the candidate's pods are to be selected by the Services that select the baseline's pods, at this split.
+    fn placement(&self, split: &Split) -> Placement;
+
+    /// Where pods are the share: how many of `total` each arm has at this share, rounded down for the candidate. None where
+    /// traffic is split by weights and capacity follows on its own.
+    fn counts(&self, share: Share, total: u32) -> Option<Counts> {
+        let _ = (share, total);
+        None
+    }
+
+    /// What users would see of `wanted` here: the share rounded as the mechanism rounds, so that reading it back compares equal.
+    fn reachable(&self, wanted: &Split, total: u32) -> Split {
+        let _ = total;
+        wanted.clone()
+    }
+}
+
+/// Whether the candidate's pods carry the labels that the baseline's Services select.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// They do: the mechanism tells the arms apart by finer labels.
+    Joined,
+    /// They do not, and the mechanism brings a Service of the candidate's own.
+    Apart,
+}
+
+/// Who meets the candidate: a level, never a delta.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Split {
+    /// The candidate's share of live traffic.
+    pub share: Share,
+    /// The share of live traffic that is mirrored to the candidate; users never see its answers.
+    pub mirror: Share,
+    /// Requests that go to the candidate by what they carry; empty for none. The key is `header`, `cookie` or `tenants`.
+    pub audience: BTreeMap<String, String>,
+}
+
+impl Split {
+    /// Everything is the baseline's.
+    pub fn none() -> Split {
+        Split::default()
+    }
+
+    pub fn of(exposure: &Exposure) -> Split {
+        match exposure {
+            Exposure::Traffic(share) => Split {
+                share: *share,
+                ..Split::default()
+            },
+            Exposure::Shadow(mirror) => Split {
+                mirror: *mirror,
+                ..Split::default()
+            },
+            Exposure::Audience(audience) => Split {
+                audience: audience.clone(),
+                ..Split::default()
+            },
+        }
+    }
+
+    /// Whether no request of any sort reaches the candidate.
+    pub fn is_none(&self) -> bool {
+        self.share.is_zero() && self.mirror.is_zero() && self.audience.is_empty()
+    }
+}
+
+/// A split as the cluster has it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Standing {
+    pub split: Split,
+    /// The highest fence that its objects carry.
+    pub fence: Option<Fence>,
+    /// What stands there that no split of ours looks like, in plain words: routes of which some have the weights and others not,
+    /// weights that do not sum up. Writing the split mends it.
+    pub oddity: Option<String>,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Nothing was to be done.
+    Already,
+    /// At least one object was changed: read it back before believing it.
+    Changed,
+    /// An object carries this higher fence; nothing more was written.
+    Stale(Fence),
+}
+
+/// The two versions of one workload, as mechanisms see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arms {
+    /// The workload's name; names of objects that are made here are derived from it.
+    pub workload: String,
+    /// What the names of the candidate's own objects end with, as in `candidate`.
+    pub suffix: String,
+    pub baseline: Arm,
+    pub candidate: Arm,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arm {
+    /// The Deployment that holds this arm's pods, whether or not it exists yet.
+    pub deployment: String,
+    /// Labels that all of this arm's pods carry. The candidate's select no other pod; the baseline's may select candidate pods
+    /// that are [`Placement::Joined`]: add the hash where that matters.
+    pub labels: BTreeMap<String, String>,
+    /// `pod-template-hash` of the arm's newest ReplicaSet; none before there is one.
+    pub hash: Option<String>,
+    /// Pods that are ready and not on their way out.
+    pub ready: u32,
+    /// Ports of the pods by name, for Services that name theirs.
+    pub ports: BTreeMap<String, u16>,
+}
+
+/// How many pods each arm has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    pub baseline: u32,
+    pub candidate: u32,
+}
+
+/// Something that must be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub resource: Resource,
+    pub verbs: &'static [&'static str],
+}
