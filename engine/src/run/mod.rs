@@ -22,6 +22,7 @@ mod rollback;
 pub mod signal;
 pub mod standing;
 pub mod state;
+pub mod statistics;
 #[cfg(test)]
 mod stories;
 #[cfg(test)]
