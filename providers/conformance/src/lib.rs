@@ -1,3 +1,7 @@
 //! What every provider must do, as one suite that any provider can be put to.
 
+mod behaviours;
+pub mod report;
 pub mod rig;
+pub mod suite;
+mod trial;

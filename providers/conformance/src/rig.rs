@@ -18,6 +18,11 @@ pub trait Workshop: Send + Sync {
     /// A target whose baseline serves everything and is healthy, with a candidate that would be healthy too, and a ladder of at
     /// least two rungs where the platform splits traffic at all.
     async fn rig(&self) -> Result<Box<dyn Rig>, String>;
+
+    /// How many behaviours may be tried at a time.
+    fn at_once(&self) -> usize {
+        4
+    }
 }
 
 /// One provider with one target of its own.
@@ -80,6 +85,21 @@ pub trait Rig: Send + Sync {
         ailment.words()
     }
 
+    /// Whether a candidate can stand ready before it has any traffic.
+    fn stages(&self) -> Offered {
+        Offered::Yes
+    }
+
+    /// Whether a share can be lowered without a rollback.
+    fn lowers(&self) -> Offered {
+        Offered::Yes
+    }
+
+    /// Whether the platform says how long to wait when there are too many requests.
+    fn tells_when(&self) -> bool {
+        true
+    }
+
     /// The same target in other words (a default written out, an ARN instead of a name).
     fn other_spelling(&self) -> Option<Target> {
         None
@@ -121,7 +141,7 @@ pub struct Truth {
     pub candidate_share: Share,
     /// The share that goes to versions without one ready instance.
     pub lost: Share,
-    /// Versions that have capacity.
+    /// Versions that have capacity, known by their names; one entry for each deployment, task set or slot that runs one.
     pub standing: Vec<Version>,
     /// Requests that changed something, since the rig was built; none where nobody can count them.
     pub writes: Option<u64>,
