@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 
+use crate::azure::app_service;
 use crate::wire::Served;
 
 /// How a double is served.
@@ -27,7 +28,11 @@ pub struct Double {
 }
 
 /// Every double. A line is `Double { name: "…", summary: "…", serve: |options| Box::pin(…::serve(options)) }`.
-pub const DOUBLES: &[Double] = &[];
+pub const DOUBLES: &[Double] = &[Double {
+    name: "app-service",
+    summary: "Azure App Service behind the resource manager",
+    serve: |options| Box::pin(app_service::serve(options)),
+}];
 
 /// The double of that name.
 pub fn find(name: &str) -> Option<&'static Double> {

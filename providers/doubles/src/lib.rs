@@ -1,4 +1,5 @@
 //! Strict stand-ins for the clouds that no test can have, built from their published descriptions.
 
+pub mod azure;
 pub mod catalogue;
 pub mod wire;
