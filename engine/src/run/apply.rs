@@ -71,6 +71,7 @@ impl Run {
             Event::RegionObserved { .. }
             | Event::Ordered { .. }
             | Event::OrderMoving { .. }
+            | Event::OrderWaiting { .. }
             | Event::OrderStuck { .. }
             | Event::OrderSettled { .. }
             | Event::EffectFailed { .. } => self.apply_to_region(event),

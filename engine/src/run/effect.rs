@@ -208,6 +208,11 @@ pub enum Progress {
     Moving {
         why: Option<String>,
     },
+    /// Nothing is under way and nothing is wrong: it is meant to wait, for a time that was asked for or for somebody. The time that
+    /// this takes is not held against the order: its deadline begins anew.
+    Waiting {
+        why: String,
+    },
     /// It will not get there by itself; `why` is a diagnosis in plain words.
     Stuck {
         why: String,

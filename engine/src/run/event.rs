@@ -232,6 +232,13 @@ pub enum Event {
         at: Timestamp,
         again_at: Timestamp,
     },
+    /// The platform waits because it was asked to, or for somebody: the node's deadline begins anew.
+    OrderWaiting {
+        region: RegionId,
+        why: String,
+        at: Timestamp,
+        again_at: Timestamp,
+    },
     OrderStuck {
         region: RegionId,
         why: String,

@@ -223,6 +223,12 @@ fn progressed(draft: &mut Draft<'_>, region: RegionId, progress: Progress) {
             at: now,
             again_at,
         }),
+        Progress::Waiting { why } => draft.push(Event::OrderWaiting {
+            region,
+            why,
+            at: now,
+            again_at,
+        }),
         Progress::Stuck { why } => draft.push(Event::OrderStuck {
             region,
             why,

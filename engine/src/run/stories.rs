@@ -444,6 +444,26 @@ fn scope_stage_returns_to_the_share_before_and_waits_for_a_person() {
 }
 
 #[test]
+fn a_platform_that_is_meant_to_wait_uses_up_no_deadline() {
+    let mut story = submitted(workflow(&[("only", &["west"])], &["10%", "100%"]));
+    story.until("open:only/west", Life::Passed);
+    let waits = Progress::Waiting {
+        why: "Git has not made v2 the original yet".into(),
+    };
+    story.progress.insert("west".into(), waits);
+    // Four deadlines long.
+    story.live(secs(1_200));
+    assert!(!story.has(|event| matches!(event, Event::NodeFailed { .. })));
+    assert!(story.has(|event| matches!(event, Event::OrderWaiting { .. })));
+    // What moves after that has its whole deadline, and no more.
+    story.progress.insert("west".into(), Progress::Moving { why: None });
+    story.live(secs(280));
+    assert!(!story.has(|event| matches!(event, Event::NodeFailed { .. })));
+    story.live(secs(60));
+    assert!(story.has(|event| matches!(event, Event::NodeFailed { .. })));
+}
+
+#[test]
 fn a_late_answer_after_an_abort_changes_nothing() {
     let mut story = submitted(workflow(&[("only", &["west"])], &["10%", "100%"]));
     story.progress.insert("west".into(), Progress::Moving { why: None });

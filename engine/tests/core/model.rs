@@ -219,6 +219,7 @@ impl Moment {
             Ask::Ensure { .. } => vec![
                 (progress(Progress::Settled), false),
                 (progress(Progress::Moving { why: None }), true),
+                (progress(Progress::Waiting { why: "git".into() }), true),
                 (progress(Progress::Stuck { why: "quota".into() }), true),
                 (lost, true),
             ],

@@ -39,6 +39,8 @@ enum OrderFault {
     /// The order is applied, and the answer lost for a while.
     AppliedUnheardFor(Duration),
     RefusedForGood,
+    /// Meant to wait for a while.
+    WaitsFor(Duration),
     StuckFor(Duration),
     Stuck,
     /// Ready, and then down again from … to … after the order.
@@ -316,6 +318,10 @@ impl World {
         let stuck = |why: &str| Outcome::Progress(Progress::Stuck { why: why.into() });
         match fault {
             OrderFault::Stuck => return stuck("the image cannot be pulled: not found"),
+            OrderFault::WaitsFor(length) if lived < length => {
+                let why = "waits for Git".to_owned();
+                return Outcome::Progress(Progress::Waiting { why });
+            }
             OrderFault::StuckFor(length) if lived < length => return stuck("the quota is used up"),
             OrderFault::AppliedUnheardFor(length) if lived < length => return failed("timed out", false),
             OrderFault::CrashesAfterReady(from, to) if lived >= from && lived < to => {
@@ -348,6 +354,7 @@ impl World {
             (6, Some(_)) => OrderFault::RefusedForGood,
             (7, Some(_)) => OrderFault::Stuck,
             (8 | 9, Some(_)) => OrderFault::CrashesAfterReady(secs(12), length.saturating_add(secs(12))),
+            (10, Some(_)) => OrderFault::WaitsFor(length),
             _ => OrderFault::None,
         }
     }

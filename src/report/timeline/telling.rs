@@ -411,6 +411,9 @@ impl Timeline {
             Event::Ordered {
                 region, node, state, ..
             } => self.ordered(*region, *node, state),
+            Event::OrderWaiting { region, why, .. } => self
+                .news(*region, why)
+                .map(|why| self.at_region(Sign::Wait, *region, format!("waits: {why}"))),
             Event::OrderStuck { region, why, .. } => self
                 .news(*region, why)
                 .map(|why| self.at_region(Sign::Bad, *region, format!("stuck: {why}"))),

@@ -17,17 +17,11 @@ impl Run {
             Event::Converged { node, at } => self.converged(*node, *at),
             Event::Diverged { node, why, at } => {
                 self.bake_stopped(*node, *at);
-                let deadline = self.plan.node(*node).deadline;
-                let is_paused = self.is_paused();
                 let state = self.node_mut(*node);
                 state.life = Life::Moving;
                 state.since = Some(*at);
                 state.why = Some(why.clone());
-                let mut countdown = Countdown::started(deadline, *at);
-                if is_paused {
-                    countdown.stop(*at);
-                }
-                state.deadline = Some(countdown);
+                self.deadline_from(*node, *at);
             }
             Event::BakeEnded { node, at } => {
                 self.bake_stopped(*node, *at);
@@ -84,6 +78,17 @@ impl Run {
             }
             _ => {}
         }
+    }
+
+    /// The node's deadline begins anew, and stands still while the run is paused.
+    pub(super) fn deadline_from(&mut self, id: NodeId, at: Timestamp) {
+        let deadline = self.plan.node(id).deadline;
+        let is_paused = self.is_paused();
+        let mut countdown = Countdown::started(deadline, at);
+        if is_paused {
+            countdown.stop(at);
+        }
+        self.node_mut(id).deadline = Some(countdown);
     }
 
     pub(super) fn started(&mut self, id: NodeId, at: Timestamp) {

@@ -43,6 +43,12 @@ impl Run {
                     order.succeeded();
                 }
             }
+            Event::OrderWaiting {
+                region,
+                why,
+                at,
+                again_at,
+            } => self.waiting(*region, why, *at, *again_at),
             Event::OrderStuck {
                 region,
                 why,
@@ -85,6 +91,21 @@ impl Run {
                 self.effect_failed(*key, error, *lasting, *at, *again_at);
             }
             _ => {}
+        }
+    }
+
+    fn waiting(&mut self, region: RegionId, why: &str, at: Timestamp, again_at: Timestamp) {
+        let Some(order) = &mut self.region_mut(region).order else {
+            return;
+        };
+        order.settled_at = None;
+        order.why = Some(why.to_owned());
+        order.stuck = None;
+        order.ask_at = Some(again_at);
+        order.succeeded();
+        let running = order.node.filter(|node| self.node(*node).deadline.is_some());
+        if let Some(node) = running {
+            self.deadline_from(node, at);
         }
     }
 
