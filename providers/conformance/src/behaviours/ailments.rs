@@ -106,7 +106,7 @@ pub async fn while_serving(workshop: &dyn Workshop) -> Outcome {
     let words = trial.rig.words(ailment);
     let is_named = |progress: &Progress| match progress {
         Progress::Stuck { why } | Progress::Moving { why: Some(why) } => names(why, &words),
-        Progress::Settled | Progress::Moving { why: None } | Progress::Stale { .. } => false,
+        Progress::Settled | Progress::Moving { why: None } | Progress::Waiting { .. } | Progress::Stale { .. } => false,
     };
     let told = trial.until_any(&order, is_named).await?;
     trial.check(told.is_some(), || {
