@@ -172,7 +172,7 @@ impl Trial {
         for _ in 0..asks {
             match self.ask(order).await? {
                 Ok(Progress::Settled) => return Ok(()),
-                Ok(Progress::Moving { .. }) => failures = 0,
+                Ok(Progress::Moving { .. } | Progress::Waiting { .. }) => failures = 0,
                 Ok(Progress::Stuck { why }) => {
                     return self.fail(format!("{line}: stuck, though nothing is wrong: {why}"));
                 }

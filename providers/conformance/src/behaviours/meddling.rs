@@ -43,7 +43,9 @@ async fn is_noticed(workshop: &dyn Workshop, meddling: Meddling) -> Outcome {
     if settled.is_none() {
         let held = trial.told(&order).await?;
         let is_told = match &held {
-            Progress::Moving { why: Some(why) } | Progress::Stuck { why } => !why.is_empty(),
+            Progress::Moving { why: Some(why) } | Progress::Waiting { why } | Progress::Stuck { why } => {
+                !why.is_empty()
+            }
             Progress::Settled | Progress::Moving { why: None } | Progress::Stale { .. } => false,
         };
         trial.check(is_told, || {
