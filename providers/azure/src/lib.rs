@@ -1,1 +1,12 @@
 //! Azure App Service slots and Azure App Configuration flags as clouds of Meridian.
+
+pub mod app_configuration;
+pub mod app_service;
+
+mod credentials;
+mod endpoint;
+mod fence;
+mod operation;
+mod service;
+mod trouble;
+mod wire;

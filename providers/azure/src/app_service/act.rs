@@ -1,0 +1,418 @@
+//! One order at a site: read, compare the fence, take the next step, and say how far it is.
+
+use jiff::Timestamp;
+use meridian_engine::ports::failure::Failure;
+use meridian_engine::ports::provider::{Order, Target};
+use meridian_engine::run::effect::{DesiredState, Progress};
+use meridian_workflows::share::Share;
+use meridian_workflows::workflow::Exposure;
+use serde_json::{Value, json};
+
+use crate::app_service::AppService;
+use crate::app_service::content::{Content, Deployable, PACKAGE_DIGEST, RUN_FROM_PACKAGE};
+use crate::app_service::fitness;
+use crate::app_service::kind::PINNED_FOR;
+use crate::app_service::memory::{Memory, Phase, Swap, Way};
+use crate::app_service::next::{self, Arm, Goal, Seen, Side, Step, Whose, Wish};
+use crate::app_service::observed::pinned;
+use crate::app_service::preflight::{self, findings};
+use crate::app_service::ramp::Rules;
+use crate::app_service::site::{Half, Shown, Site};
+use crate::trouble::{Fate, Trouble};
+
+/// One call's view of a site that it may change.
+struct Act<'a> {
+    cloud: &'a AppService,
+    site: &'a Site,
+    target: &'a Target,
+    order: &'a Order,
+    shown: Shown,
+    memory: Memory,
+    now: Timestamp,
+}
+
+pub(super) async fn ensured(
+    cloud: &AppService,
+    site: &Site,
+    target: &Target,
+    order: &Order,
+) -> Result<Progress, Failure> {
+    let wish = wish(site, order)?;
+    let shown = match site.look().await {
+        Ok(shown) => shown,
+        Err(trouble) => return Err(preflight::unseen(site, trouble).await),
+    };
+    let memory = Memory::read(preflight::tags(&shown.production)).map_err(Failure::lasting)?;
+    if cloud.is_behind(site, memory.serial) {
+        return moving("the platform still shows what was there before the last step");
+    }
+    let mut act = Act {
+        cloud,
+        site,
+        target,
+        order,
+        shown,
+        memory,
+        now: (cloud.now)(),
+    };
+    if let Some(progress) = act.claim().await? {
+        return Ok(progress);
+    }
+    let step = act.decide(&wish).await?;
+    act.take(step, &wish).await
+}
+
+fn moving(why: impl Into<String>) -> Result<Progress, Failure> {
+    Ok(Progress::Moving { why: Some(why.into()) })
+}
+
+/// A swap that the platform will not let go of.
+fn uncancelled(phase: &Phase, trouble: &Trouble) -> Progress {
+    let refusal = &trouble.failure.what;
+    match phase {
+        Phase::Failed { why } => Progress::Stuck {
+            why: format!("{why}; it cannot be cancelled while the platform is at it: {refusal}"),
+        },
+        _ => Progress::Moving {
+            why: Some(format!("the platform is at it still: {refusal}")),
+        },
+    }
+}
+
+/// The order in this platform's terms.
+fn wish(site: &Site, order: &Order) -> Result<Wish, Failure> {
+    let desired = order.desired();
+    let goal = match &desired.state {
+        DesiredState::Serving(Exposure::Traffic(share)) if share.is_full() => Goal::Full,
+        DesiredState::Serving(Exposure::Traffic(share)) => Goal::Share(*share),
+        DesiredState::Serving(Exposure::Shadow(_)) => {
+            return Err(Failure::lasting("App Service cannot mirror traffic"));
+        }
+        DesiredState::Serving(Exposure::Audience(_)) => {
+            return Err(Failure::lasting("App Service cannot route an audience to a slot"));
+        }
+        DesiredState::Promoted => Goal::Promoted,
+        DesiredState::Reverted => Goal::Reverted,
+        DesiredState::Withdrawn => Goal::Withdrawn,
+    };
+    let settings = &site.settings;
+    Ok(Wish {
+        candidate: Content::pinned(&desired.candidate),
+        baseline: Content::pinned(&desired.baseline),
+        goal,
+        can_redeploy: Deployable::again(&desired.baseline).is_some(),
+        preview: settings.preview,
+        start_within: settings.start_within,
+        swap_within: settings.swap_within,
+        steady_for: settings.steady_for,
+    })
+}
+
+impl Act<'_> {
+    /// Compares the fence, and writes ours where it is the larger. Gives an answer where the order ends here.
+    ///
+    /// App Service has no conditional request for a site or its tags, so this is a comparison, a write and a look at what stands
+    /// there then: two orders within that window are told apart at the next call of the smaller one, which does nothing more.
+    async fn claim(&mut self) -> Result<Option<Progress>, Failure> {
+        let ours = self.order.fence();
+        let stale = |theirs| Progress::Stale {
+            why: format!(
+                "an order with the fence {theirs} was given to the site `{}` before",
+                self.site.settings.site
+            ),
+        };
+        match self.memory.fence {
+            Some(theirs) if theirs > ours => return Ok(Some(stale(theirs))),
+            Some(theirs) if theirs == ours => return Ok(None),
+            Some(_) | None => {}
+        }
+        let phase = match &self.memory.phase {
+            Phase::Failed { .. } | Phase::Released => Phase::Idle,
+            phase => phase.clone(),
+        };
+        let claimed = Memory {
+            fence: Some(ours),
+            phase,
+            ..self.memory.clone()
+        };
+        self.remember(claimed).await?;
+        let resource = self.site.get(Whose::Production, "").await?;
+        let stands = Memory::read(resource.get("tags").unwrap_or(&Value::Null)).map_err(Failure::lasting)?;
+        match stands.fence {
+            Some(theirs) if theirs > ours => Ok(Some(stale(theirs))),
+            Some(theirs) if theirs == ours => {
+                self.shown.production.resource = resource;
+                self.memory = stands;
+                Ok(None)
+            }
+            Some(_) | None => moving("the order was written down and is not shown yet").map(Some),
+        }
+    }
+
+    /// Writes what is to be remembered, one serial further.
+    async fn remember(&mut self, memory: Memory) -> Result<(), Trouble> {
+        let memory = Memory {
+            serial: self.memory.serial.saturating_add(1),
+            ..memory
+        };
+        let tags = memory.among(preflight::tags(&self.shown.production));
+        self.site.set_tags(&tags).await?;
+        self.cloud.has_written(self.site, memory.serial);
+        if let Some(resource) = self.shown.production.resource.as_object_mut() {
+            resource.insert("tags".to_owned(), tags);
+        }
+        self.memory = memory;
+        Ok(())
+    }
+
+    async fn note(&mut self, phase: Phase) -> Result<(), Trouble> {
+        let memory = Memory {
+            phase,
+            ..self.memory.clone()
+        };
+        self.remember(memory).await
+    }
+
+    fn host(&self) -> &str {
+        self.shown.slot.host()
+    }
+
+    fn rules(&self) -> Rules {
+        Rules::of(&self.shown.production.config)
+    }
+
+    async fn seen(&self) -> Result<Seen, Failure> {
+        let operation = match &self.memory.phase {
+            Phase::Swapping(Swap { link: Some(link), .. }) => self.site.standing(link).await?,
+            _ => None,
+        };
+        let side = |half: &Half| Side {
+            content: Content::of(self.site.fx(half), &half.app_settings),
+            is_running: half.is_running(),
+        };
+        let stamp = self
+            .shown
+            .production
+            .resource
+            .pointer("/properties/slotSwapStatus/timestampUtc");
+        let preview = self.shown.slot.property("targetSwapSlot");
+        Ok(Seen {
+            production: side(&self.shown.production),
+            slot: side(&self.shown.slot),
+            share: self.rules().share(self.host()).map_err(Failure::lasting)?,
+            in_preview: preview.is_some(),
+            is_busy: self.shown.production.property("inProgressOperationId").is_some(),
+            // A stamp is compared as a word of a tag, so it must be one.
+            last_swap: stamp.and_then(Value::as_str).map(|stamp| stamp.replace(' ', "T")),
+            memory: self.memory.clone(),
+            operation,
+            slot_fitness: None,
+            production_fitness: None,
+        })
+    }
+
+    /// The next step, with a look at what it depends on.
+    async fn decide(&self, wish: &Wish) -> Result<Step, Failure> {
+        let rises = matches!(wish.goal, Goal::Share(_) | Goal::Full | Goal::Promoted);
+        if rises && let Some(why) = self.rules().foreign(self.host(), &self.site.settings.slot) {
+            return Ok(Step::Stuck(why));
+        }
+        let mut seen = self.seen().await?;
+        loop {
+            let step = next::next(&seen, wish, self.now);
+            let (whose, host) = match step {
+                Step::Prove(Whose::Slot) if seen.slot_fitness.is_none() => (Whose::Slot, self.host()),
+                Step::Prove(Whose::Production) if seen.production_fitness.is_none() => {
+                    (Whose::Production, self.shown.production.host())
+                }
+                step => return Ok(step),
+            };
+            let since = match &self.memory.phase {
+                Phase::Starting { since } | Phase::Preview { since } | Phase::Swapped { since } => *since,
+                _ => self.now,
+            };
+            let fitness = fitness::fitness(self.site, whose, host, since).await?;
+            match whose {
+                Whose::Slot => seen.slot_fitness = Some(fitness),
+                Whose::Production => seen.production_fitness = Some(fitness),
+            }
+        }
+    }
+
+    async fn take(&mut self, step: Step, wish: &Wish) -> Result<Progress, Failure> {
+        match step {
+            Step::Settled => Ok(Progress::Settled),
+            Step::Wait(why) => moving(why),
+            Step::Stuck(why) => Ok(Progress::Stuck { why }),
+            Step::Prove(_) => moving("whether the app is fit is looked at"),
+            Step::Note(phase, why) => {
+                if matches!(
+                    (&self.memory.phase, &phase),
+                    (Phase::Idle | Phase::Released, Phase::Starting { .. })
+                ) {
+                    self.warm_up().await?;
+                }
+                self.note(phase).await?;
+                moving(why)
+            }
+            Step::Ramp(share) => self.ramp(share).await,
+            Step::Deploy(arm) => self.deploy(arm, wish).await,
+            Step::StartSlot => {
+                self.site.tell(Whose::Slot, "start").await?;
+                moving("the slot is started")
+            }
+            Step::StopSlot => {
+                self.site.tell(Whose::Slot, "stop").await?;
+                moving("the slot is stopped")
+            }
+            Step::Preview => {
+                self.note(Phase::Preview { since: self.now }).await?;
+                self.site.preview().await?;
+                moving("production's settings are applied to the slot, which restarts with them")
+            }
+            Step::Reset(phase) => {
+                // Both sides, as the platform's own tool does it: either may have been given the other's settings.
+                for whose in [Whose::Slot, Whose::Production] {
+                    match self.site.tell(whose, "resetSlotConfig").await {
+                        Err(trouble) if trouble.is_status(409) => return Ok(uncancelled(&phase, &trouble)),
+                        told => told?,
+                    }
+                }
+                let why = match &phase {
+                    Phase::Failed { why } => why.clone(),
+                    _ => "the first phase of the swap is taken back on both sides".to_owned(),
+                };
+                self.note(phase).await?;
+                moving(why)
+            }
+            Step::Swap(way) => self.swap(way).await,
+        }
+    }
+
+    async fn ramp(&mut self, share: Share) -> Result<Progress, Failure> {
+        let rules = self.rules();
+        let stood = rules.share(self.host()).map_err(Failure::lasting)?;
+        let slot = self.site.settings.slot.clone();
+        let body = rules.with(self.host(), &slot, share);
+        self.site.set_config(Whose::Production, &body).await?;
+        if share >= stood {
+            return moving(format!("{share} of the traffic is sent to slot `{slot}`"));
+        }
+        // The traffic first: who stays pinned is a report, and can be lost.
+        let until = PINNED_FOR.after(self.now);
+        let memory = Memory {
+            pinned_until: Some(until),
+            ..self.memory.clone()
+        };
+        self.remember(memory).await?;
+        moving(format!(
+            "traffic to slot `{slot}` goes from {stood} to {share}; {}",
+            pinned(&slot, until)
+        ))
+    }
+
+    /// What can be deployed for an arm.
+    fn deployable(&self, arm: Arm) -> Result<Deployable, Failure> {
+        let desired = self.order.desired();
+        let version = match arm {
+            Arm::Candidate => &desired.candidate,
+            Arm::Baseline => &desired.baseline,
+        };
+        let of_release = Deployable::of(&self.target.release).map_err(Failure::lasting)?;
+        if of_release.content() == Content::pinned(version) {
+            return Ok(of_release);
+        }
+        Deployable::again(version).ok_or_else(|| {
+            Failure::lasting(format!(
+                "`{version}` cannot be deployed from its pin `{}` alone, and the release is another one",
+                version.pinned
+            ))
+        })
+    }
+
+    async fn deploy(&mut self, arm: Arm, wish: &Wish) -> Result<Progress, Failure> {
+        let deployable = self.deployable(arm)?;
+        if arm == Arm::Candidate {
+            let found = findings(self.site, &self.shown, &deployable).await?;
+            if !found.problems.is_empty() {
+                return Ok(Progress::Stuck {
+                    why: found.problems.join("; "),
+                });
+            }
+        }
+        self.note(Phase::Starting { since: self.now }).await?;
+        if !self.shown.slot.is_running() {
+            self.site.tell(Whose::Slot, "start").await?;
+        }
+        self.warm_up().await?;
+        match &deployable {
+            Deployable::Image(image) => {
+                let body = json!({"properties": {self.site.settings.container.key(): format!("DOCKER|{image}")}});
+                self.site.set_config(Whose::Slot, &body).await?;
+            }
+            Deployable::Package { url, sha256 } => {
+                let settings = [(RUN_FROM_PACKAGE, url.clone()), (PACKAGE_DIGEST, sha256.clone())];
+                self.site.set_app_settings(Whose::Slot, &settings).await?;
+            }
+        }
+        let content = match arm {
+            Arm::Candidate => &wish.candidate,
+            Arm::Baseline => &wish.baseline,
+        };
+        moving(format!("`{content}` is deployed to slot `{}`", self.site.settings.slot))
+    }
+
+    /// Sets the platform's warm-up request where the settings name one.
+    async fn warm_up(&self) -> Result<(), Trouble> {
+        let Some(warm_up) = &self.site.settings.warm_up else {
+            return Ok(());
+        };
+        self.site.set_app_settings(Whose::Slot, &warm_up.settings()).await?;
+        if warm_up.production {
+            self.site
+                .set_app_settings(Whose::Production, &warm_up.settings())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Orders a swap. It is written down before, because a swap that is ordered twice undoes itself.
+    async fn swap(&mut self, way: Way) -> Result<Progress, Failure> {
+        let stamp = self.seen().await?.last_swap;
+        let swap = Swap {
+            since: self.now,
+            way,
+            before: stamp,
+            link: None,
+        };
+        let before = self.memory.phase.clone();
+        self.note(Phase::Swapping(swap.clone())).await?;
+        match self.site.swap().await {
+            Ok(link) => {
+                let link = link.filter(|link| Memory::can_keep(link));
+                self.note(Phase::Swapping(Swap { link, ..swap })).await?;
+                moving(match way {
+                    Way::Forth => "the candidate is swapped into production",
+                    Way::Back => "the baseline is swapped back into production",
+                })
+            }
+            // Another one is under way: perhaps ours, whose answer was lost.
+            Err(trouble) if trouble.is_status(409) => moving(trouble.failure.what),
+            Err(Trouble {
+                failure,
+                fate: Fate::Refused { status, .. },
+            }) => {
+                let phase = match status {
+                    // Nothing was begun, and the same may succeed once the way is free.
+                    None | Some(401 | 403 | 429) => before,
+                    Some(_) => Phase::Failed {
+                        why: format!("the swap was refused: {}", failure.what),
+                    },
+                };
+                self.note(phase).await?;
+                Err(failure)
+            }
+            Err(trouble) => Err(trouble.failure),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! What Meridian remembers about a site between two calls: tags on the site, which do not take part in swaps.
+
+use jiff::Timestamp;
+use meridian_engine::ports::provider::Fence;
+use serde_json::{Map, Value};
+
+use crate::fence;
+use crate::trouble::brief;
+
+const PHASE: &str = "meridian-phase";
+const OPERATION: [&str; 3] = ["meridian-operation", "meridian-operation-2", "meridian-operation-3"];
+const NOTE: &str = "meridian-note";
+const PINNED: &str = "meridian-pinned-until";
+
+/// Azure's limit for a tag's value.
+const VALUE_MAX: usize = 256;
+
+/// What Meridian remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) fence: Option<Fence>,
+    /// Rises with each change of these tags: an answer with a lower one than was written is an old one.
+    pub(crate) serial: u64,
+    pub(crate) phase: Phase,
+    /// Until when users may be held on the slot by a cookie after its share was lowered.
+    pub(crate) pinned_until: Option<Timestamp>,
+}
+
+/// What was begun and is not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing.
+    Idle,
+    /// The slot was given what it runs, or was found unfit: it is to become fit.
+    Starting { since: Timestamp },
+    /// The slot has been fit without a break.
+    Fit { since: Timestamp },
+    /// Production's slot settings were applied to the slot: the first phase of a swap with preview.
+    Preview { since: Timestamp },
+    /// The slot has been fit with production's settings without a break.
+    PreviewFit { since: Timestamp },
+    /// A swap was ordered.
+    Swapping(Swap),
+    /// Both sides have changed places; production is to be seen fit.
+    Swapped { since: Timestamp },
+    /// It cannot go on by itself, with the reason; a newer order begins anew.
+    Failed { why: String },
+    /// The slot is nobody's.
+    Released,
+}
+
+/// A swap under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Swap {
+    pub(crate) since: Timestamp,
+    pub(crate) way: Way,
+    /// When the site's last swap before this one was, as the platform said: another answer later means that one took place.
+    pub(crate) before: Option<String>,
+    /// Where its operation can be followed; none while the answer to the order is not known.
+    pub(crate) link: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The candidate comes into production.
+    Forth,
+    /// The baseline comes back.
+    Back,
+}
+
+impl Memory {
+    pub(crate) const NONE: Memory = Memory {
+        fence: None,
+        serial: 0,
+        phase: Phase::Idle,
+        pinned_until: None,
+    };
+
+    /// From a site's tags.
+    ///
+    /// *Errors*: tags of ours that somebody has written differently.
+    pub(crate) fn read(tags: &Value) -> Result<Memory, String> {
+        let text = |name: &str| tags.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let fence = text(fence::TAG).map(fence::parse).transpose()?;
+        let instant = |name: &str| -> Result<Option<Timestamp>, String> {
+            let parse = |text: &str| {
+                text.parse()
+                    .map_err(|_| format!("the tag `{name}` holds `{text}`, which is no instant"))
+            };
+            text(name).map(parse).transpose()
+        };
+        let Some(phase) = text(PHASE) else {
+            return Ok(Memory { fence, ..Memory::NONE });
+        };
+        let odd = || format!("the tag `{PHASE}` holds `{phase}`, which Meridian did not write");
+        let words: Vec<&str> = phase.split(' ').collect();
+        let (name, serial, rest) = match words.as_slice() {
+            [name, serial, rest @ ..] => (*name, serial.parse().map_err(|_| odd())?, rest),
+            [] | [_] => return Err(odd()),
+        };
+        let since = || {
+            rest.first()
+                .and_then(|text| text.parse::<Timestamp>().ok())
+                .ok_or_else(odd)
+        };
+        let link: String = OPERATION.iter().filter_map(|name| text(name)).collect();
+        let swap = |way| -> Result<Phase, String> {
+            Ok(Phase::Swapping(Swap {
+                since: since()?,
+                way,
+                before: rest.get(1).filter(|text| **text != "-").map(|text| (*text).to_owned()),
+                link: Some(link.clone()).filter(|link| !link.is_empty()),
+            }))
+        };
+        let phase = match name {
+            "idle" => Phase::Idle,
+            "starting" => Phase::Starting { since: since()? },
+            "fit" => Phase::Fit { since: since()? },
+            "preview" => Phase::Preview { since: since()? },
+            "preview-fit" => Phase::PreviewFit { since: since()? },
+            "swapping" => swap(Way::Forth)?,
+            "swapping-back" => swap(Way::Back)?,
+            "swapped" => Phase::Swapped { since: since()? },
+            "failed" => Phase::Failed {
+                why: text(NOTE).unwrap_or("the reason was not kept").to_owned(),
+            },
+            "released" => Phase::Released,
+            _ => return Err(odd()),
+        };
+        Ok(Memory {
+            fence,
+            serial,
+            phase,
+            pinned_until: instant(PINNED)?,
+        })
+    }
+
+    /// All of a site's tags with these in them. The platform is sent the whole map, so that it means the same whether a patch of
+    /// tags merges or replaces them.
+    pub(crate) fn among(&self, tags: &Value) -> Value {
+        let mut all: Map<String, Value> = tags.as_object().cloned().unwrap_or_default();
+        let mut put = |name: &str, value: String| {
+            if value.is_empty() && !all.contains_key(name) {
+                return;
+            }
+            all.insert(name.to_owned(), Value::String(value));
+        };
+        put(
+            fence::TAG,
+            self.fence.map(|fence| fence.to_string()).unwrap_or_default(),
+        );
+        put(PHASE, self.phase.text(self.serial));
+        put(PINNED, self.pinned_until.map(|at| at.to_string()).unwrap_or_default());
+        let note = match &self.phase {
+            Phase::Failed { why } => brief(why).chars().take(VALUE_MAX - 6).collect(),
+            _ => String::new(),
+        };
+        put(NOTE, note);
+        let link = match &self.phase {
+            Phase::Swapping(swap) => swap.link.clone().unwrap_or_default(),
+            _ => String::new(),
+        };
+        let letters: Vec<char> = link.chars().collect();
+        let mut parts = letters.chunks(VALUE_MAX).map(|part| part.iter().collect::<String>());
+        for name in OPERATION {
+            put(name, parts.next().unwrap_or_default());
+        }
+        Value::Object(all)
+    }
+
+    /// Whether a link fits the tags; one that does not is not kept, and the swap is followed by what the site shows.
+    pub(crate) fn can_keep(link: &str) -> bool {
+        link.chars().count() <= VALUE_MAX * OPERATION.len()
+    }
+}
+
+impl Phase {
+    fn text(&self, serial: u64) -> String {
+        match self {
+            Phase::Idle => format!("idle {serial}"),
+            Phase::Starting { since } => format!("starting {serial} {since}"),
+            Phase::Fit { since } => format!("fit {serial} {since}"),
+            Phase::Preview { since } => format!("preview {serial} {since}"),
+            Phase::PreviewFit { since } => format!("preview-fit {serial} {since}"),
+            Phase::Swapping(swap) => {
+                let name = match swap.way {
+                    Way::Forth => "swapping",
+                    Way::Back => "swapping-back",
+                };
+                let before = swap.before.as_deref().unwrap_or("-");
+                format!("{name} {serial} {} {before}", swap.since)
+            }
+            Phase::Swapped { since } => format!("swapped {serial} {since}"),
+            Phase::Failed { .. } => format!("failed {serial}"),
+            Phase::Released => format!("released {serial}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Memory, Phase, Swap, Way};
+    use jiff::Timestamp;
+    use meridian_engine::ports::provider::Fence;
+    use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+    use serde_json::{Value, json};
+
+    fn phases() -> impl Strategy<Value = Phase> {
+        let instant = (0_i64..4_000_000_000).prop_map(|second| Timestamp::from_second(second).unwrap());
+        let swaps = (
+            instant.clone(),
+            any::<bool>(),
+            "[0-9TZ:.-]{2,24}",
+            "[a-zA-Z0-9/?=_.-]{0,700}",
+        );
+        prop_oneof![
+            Just(Phase::Idle),
+            Just(Phase::Released),
+            instant.clone().prop_map(|since| Phase::Starting { since }),
+            instant.clone().prop_map(|since| Phase::Fit { since }),
+            instant.clone().prop_map(|since| Phase::Preview { since }),
+            instant.clone().prop_map(|since| Phase::PreviewFit { since }),
+            instant.prop_map(|since| Phase::Swapped { since }),
+            "[a-z ]{1,80}[a-z]".prop_map(|why| Phase::Failed {
+                why: super::brief(&why)
+            }),
+            swaps.prop_map(|(since, back, before, link)| {
+                Phase::Swapping(Swap {
+                    since,
+                    way: if back { Way::Back } else { Way::Forth },
+                    before: Some(before),
+                    link: Some(link).filter(|link| !link.is_empty()),
+                })
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_remembered_survives_the_tags(
+            phase in phases(), earlier in phases(), serial in any::<u64>(), seq in any::<u64>(), pinned in any::<bool>(),
+        ) {
+            let fence = Some(Fence { claim: 3, epoch: 2, seq });
+            let pinned_until = pinned.then(|| Timestamp::from_second(1_800_000_000).unwrap());
+            let memory = Memory { fence, serial, phase, pinned_until };
+            let before = Memory { phase: earlier, ..Memory::NONE }.among(&json!({"team": "shop"}));
+            let tags = memory.among(&before);
+            assert_eq!(Memory::read(&tags), Ok(memory));
+            assert_eq!(tags["team"], "shop");
+            for value in tags.as_object().unwrap().values() {
+                assert!(value.as_str().unwrap().chars().count() <= 256);
+            }
+        }
+
+        #[test]
+        fn no_tag_breaks_the_reading(phase in any::<String>(), note in any::<String>()) {
+            let _ = Memory::read(&json!({"meridian-phase": phase, "meridian-note": note, "meridian-fence": note}));
+        }
+    }
+
+    #[test]
+    fn a_site_without_tags_remembers_nothing_and_a_changed_one_is_told() {
+        assert_eq!(Memory::read(&Value::Null), Ok(Memory::NONE));
+        assert!(
+            Memory::read(&json!({"meridian-phase": "dancing 3"}))
+                .unwrap_err()
+                .contains("dancing")
+        );
+    }
+}
