@@ -62,9 +62,11 @@ impl Connection {
 #[derive(Debug)]
 pub(crate) struct Signature(pub(crate) Key);
 
+// The trait leaves the context's lifetime out, and an implementation that names it is another signature.
+#[allow(elided_lifetimes_in_paths)]
 #[async_trait]
 impl Policy for Signature {
-    async fn send(&self, context: &Context<'_>, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+    async fn send(&self, context: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
         let date = to_rfc7231(&OffsetDateTime::now_utc());
         let bytes: &[u8] = match request.body() {
             Body::Bytes(bytes) => bytes,
