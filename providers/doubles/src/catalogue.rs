@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 
-use crate::azure::app_service;
+use crate::azure::{app_configuration, app_service};
 use crate::wire::Served;
 
 /// How a double is served.
@@ -28,11 +28,18 @@ pub struct Double {
 }
 
 /// Every double. A line is `Double { name: "…", summary: "…", serve: |options| Box::pin(…::serve(options)) }`.
-pub const DOUBLES: &[Double] = &[Double {
-    name: "app-service",
-    summary: "Azure App Service behind the resource manager",
-    serve: |options| Box::pin(app_service::serve(options)),
-}];
+pub const DOUBLES: &[Double] = &[
+    Double {
+        name: "app-service",
+        summary: "Azure App Service behind the resource manager",
+        serve: |options| Box::pin(app_service::serve(options)),
+    },
+    Double {
+        name: "app-configuration",
+        summary: "Azure App Configuration's data plane",
+        serve: |options| Box::pin(app_configuration::serve(options)),
+    },
+];
 
 /// The double of that name.
 pub fn find(name: &str) -> Option<&'static Double> {

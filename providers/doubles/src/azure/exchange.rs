@@ -64,6 +64,14 @@ impl Asked {
             .map(|(_, value)| value.as_str())
     }
 
+    /// All values of a query parameter.
+    pub fn parameters<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.query
+            .iter()
+            .filter(move |(given, _)| given.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
     pub fn host(&self) -> &str {
         self.header("host").unwrap_or_default()
     }
