@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use futures_util::future::BoxFuture;
 
 use crate::azure::{app_configuration, app_service};
+use crate::ecs;
 use crate::wire::Served;
 
 /// How a double is served.
@@ -38,6 +39,11 @@ pub const DOUBLES: &[Double] = &[
         name: "app-configuration",
         summary: "Azure App Configuration's data plane",
         serve: |options| Box::pin(app_configuration::serve(options)),
+    },
+    Double {
+        name: "ecs",
+        summary: "Amazon ECS with Elastic Load Balancing and as much of STS as it takes",
+        serve: |options| Box::pin(ecs::serve(options)),
     },
 ];
 
