@@ -1,15 +1,36 @@
 //! How a share of live traffic is given to the candidate: one mechanism a file, one list.
 
+mod alb;
+mod audience;
+mod http_route;
+mod http_rules;
+mod istio;
+mod istio_routes;
+mod nginx;
+mod object;
+mod pods;
+mod service;
+mod services;
+mod smi;
+mod weights;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::provider::Fence;
 use meridian_workflows::share::Share;
+use meridian_workflows::vocabulary::Capabilities;
 use meridian_workflows::workflow::Exposure;
 
 use crate::api::Namespace;
 use crate::api::resource::Resource;
+use crate::settings::{Services, Traffic};
+
+pub use audience::TENANT_HEADER;
 
 /// The annotation that carries an order's fence, as in `7.2.19`, on every object that an order changes.
 pub const FENCE_ANNOTATION: &str = "meridian/fence";
@@ -17,6 +38,45 @@ pub const FENCE_ANNOTATION: &str = "meridian/fence";
 pub const OWNER_LABEL: &str = "meridian/workload";
 /// The label on the candidate's pods (value `candidate`); the baseline's pods carry none, because the baseline is left untouched.
 pub const ARM_LABEL: &str = "meridian/arm";
+
+/// What an object looked like before the candidate came, so that it can be left so; a workload each.
+const FOUND_MEMORY: &str = "meridian/found";
+/// The audience that an object's routes are made for; a workload each.
+const AUDIENCE_MEMORY: &str = "meridian/audience";
+
+/// The mechanism that a region's settings name.
+pub fn mechanism(traffic: &Traffic) -> Box<dyn Mechanism> {
+    match traffic {
+        Traffic::Istio(settings) => Box::new(istio::Istio(settings.clone())),
+        Traffic::HttpRoute(settings) => Box::new(http_route::HttpRoute(settings.clone())),
+        Traffic::Nginx(settings) => Box::new(nginx::Nginx(settings.clone())),
+        Traffic::Smi(settings) => Box::new(smi::Smi(settings.clone())),
+        Traffic::Alb(settings) => Box::new(alb::Alb(settings.clone())),
+        Traffic::Pods(settings) => Box::new(pods::Pods(settings.clone())),
+    }
+}
+
+/// The mechanism of a blue-green region.
+pub fn switch(services: &Services) -> Box<dyn Mechanism> {
+    Box::new(services::Services(services.clone()))
+}
+
+/// What a mechanism can do, by its settings alone.
+pub fn capabilities(traffic: &Traffic) -> Capabilities {
+    match traffic {
+        Traffic::Istio(settings) => istio::capabilities(settings),
+        Traffic::HttpRoute(_) => http_route::capabilities(),
+        Traffic::Nginx(_) => nginx::capabilities(),
+        Traffic::Smi(_) => smi::capabilities(),
+        Traffic::Alb(_) => alb::capabilities(),
+        Traffic::Pods(settings) => pods::capabilities(settings),
+    }
+}
+
+/// What a switch of Services can do.
+pub fn switch_capabilities(services: &Services) -> Capabilities {
+    services::capabilities(services)
+}
 
 /// One way of splitting traffic between the two arms of one workload.
 ///
@@ -33,7 +93,9 @@ pub trait Mechanism: Send + Sync {
     /// Brings the objects into being that it needs of its own (subsets, the candidate's Service, a canary ingress), at a share of
     /// zero, and keeps them true when an arm's labels have changed. Writes nothing where nothing is missing.
     ///
-    /// Called before anything else of an order, while the candidate may have no pod yet.
+    /// Called before anything else of an order, while the candidate may have no pod yet. What needs two steps (a subset has to be
+    /// known to the proxies before a route names it) takes one a call: until it answers [`Written::Already`] no candidate pod may
+    /// be made and no split be written.
     async fn prepare(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure>;
 
     /// The split as it stands in the cluster; with nothing prepared, everything is the baseline's.
@@ -50,6 +112,9 @@ pub trait Mechanism: Send + Sync {
     /// Takes away what `prepare` made, and leaves what others own as it was found. Called at a split of nothing, when the
     /// candidate is withdrawn or has been promoted.
     async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure>;
+
+    /// Why this split is not possible here, told before anything opens; none where it is.
+    fn refusal(&self, split: &Split) -> Option<String>;
 
     /// What the mechanism's calls need to be allowed, for the look before anything opens.
     fn grants(&self) -> Vec<Grant>;
@@ -140,6 +205,17 @@ pub enum Written {
     Changed,
     /// An object carries this higher fence; nothing more was written.
     Stale(Fence),
+}
+
+impl Written {
+    /// What became of two writes of one order.
+    pub fn and(self, other: Written) -> Written {
+        match (self, other) {
+            (Written::Stale(fence), _) | (_, Written::Stale(fence)) => Written::Stale(fence),
+            (Written::Changed, _) | (_, Written::Changed) => Written::Changed,
+            (Written::Already, Written::Already) => Written::Already,
+        }
+    }
 }
 
 /// The two versions of one workload, as mechanisms see them.

@@ -1,0 +1,375 @@
+//! Weights of an Istio VirtualService: what the API server is asked. How its routes are read and changed stands in
+//! [`super::istio_routes`].
+
+use async_trait::async_trait;
+use meridian_engine::ports::failure::Failure;
+use meridian_engine::ports::provider::Fence;
+use meridian_workflows::vocabulary::Capabilities;
+use serde_json::{Map, Value, json};
+
+use super::istio_routes::{self, Candidate, Sides};
+use super::object::{create, fence, found, is_ours, keep, list, member, memory, remember, remove, rewrite, unfit};
+use super::service::{self, Reach, counterpart, selects};
+use super::{Arms, FOUND_MEMORY, Grant, Mechanism, OWNER_LABEL, Placement, Split, Standing, Written, audience};
+use crate::api::Namespace;
+use crate::api::resource::{Resource, SERVICES};
+use crate::settings;
+
+/// Served since Istio 1.22; the fields used here are the same in `v1beta1`.
+pub const VIRTUAL_SERVICES: Resource = Resource {
+    group: "networking.istio.io",
+    version: "v1",
+    plural: "virtualservices",
+    kind: "VirtualService",
+};
+pub const DESTINATION_RULES: Resource = Resource {
+    group: "networking.istio.io",
+    version: "v1",
+    plural: "destinationrules",
+    kind: "DestinationRule",
+};
+
+/// The label that the Deployment controller tells ReplicaSets apart by.
+const HASH_LABEL: &str = "pod-template-hash";
+/// Hundredths of a percent: Istio's weights are whole percents.
+const STEP: u16 = 100;
+
+/// Weights of a VirtualService's HTTP routes.
+#[derive(Clone, Debug)]
+pub struct Istio(pub settings::Istio);
+
+/// What Istio can do.
+pub fn capabilities(settings: &settings::Istio) -> Capabilities {
+    let mut remarks = vec![
+        "Istio's weights are whole percents, and hold once istiod has told every proxy: seconds usually, longer in large meshes.".to_owned(),
+        "TCP and TLS routes cannot be split.".to_owned(),
+    ];
+    if settings.destination_rule.is_some() {
+        remarks.push("The Service of the DestinationRule selects the pods of both versions: callers outside the mesh meet both by chance.".to_owned());
+    }
+    Capabilities {
+        mirroring: true,
+        audiences: true,
+        preview: settings.destination_rule.is_none(),
+        remarks,
+        ..Capabilities::splitting(STEP)
+    }
+}
+
+impl Istio {
+    fn routes(&self) -> Vec<String> {
+        self.0.route.iter().chain(&self.0.routes).cloned().collect()
+    }
+
+    fn sides(&self, virtual_service: &Value, namespace: &Namespace, arms: &Arms) -> Result<Sides, String> {
+        let routes = self.routes();
+        let service = match &self.0.service {
+            Some(service) => service.clone(),
+            None => istio_routes::only_service(virtual_service, namespace.name(), &routes, &arms.suffix)?,
+        };
+        let candidate = match &self.0.destination_rule {
+            Some(_) => Candidate::Subset {
+                baseline: self.0.baseline_subset.clone(),
+                candidate: self.0.candidate_subset.clone(),
+            },
+            None => Candidate::Host(counterpart(&service, &arms.suffix)),
+        };
+        Ok(Sides {
+            workload: arms.workload.clone(),
+            namespace: namespace.name().to_owned(),
+            routes,
+            service,
+            candidate,
+        })
+    }
+
+    async fn live(&self, namespace: &Namespace, arms: &Arms) -> Result<(Value, Sides), Failure> {
+        let service = found(namespace, &VIRTUAL_SERVICES, &self.0.virtual_service).await?;
+        let sides = self.sides(&service, namespace, arms).map_err(|why| self.unfit(&why))?;
+        Ok((service, sides))
+    }
+
+    fn unfit(&self, why: &str) -> Failure {
+        unfit(&VIRTUAL_SERVICES, &self.0.virtual_service, why)
+    }
+
+    fn standing(&self, service: &Value, sides: &Sides) -> Result<Standing, String> {
+        let shown = istio_routes::read(service, sides)?;
+        let mut again = service.clone();
+        if shown.is_prepared {
+            istio_routes::write(&mut again, sides, &shown.split)?;
+        }
+        let name = &self.0.virtual_service;
+        let oddity = (again["spec"] != service["spec"]).then(|| {
+            format!("VirtualService `{name}` does not say the same in all its routes: somebody else has changed it")
+        });
+        Ok(Standing {
+            split: shown.split,
+            fence: fence(service, &sides.workload),
+            oddity,
+        })
+    }
+
+    async fn change(
+        &self,
+        namespace: &Namespace,
+        arms: &Arms,
+        fence: Fence,
+        edit: impl Fn(&mut Value, &Sides) -> Result<(), String> + Send + Sync,
+    ) -> Result<Written, Failure> {
+        let order = (arms.workload.as_str(), fence);
+        let edit = |service: &mut Value| {
+            let sides = self.sides(service, namespace, arms)?;
+            edit(service, &sides)
+        };
+        rewrite(namespace, &VIRTUAL_SERVICES, &self.0.virtual_service, order, edit).await
+    }
+
+    /// Makes the subsets, or keeps their labels true.
+    async fn ensure_subsets(
+        &self,
+        namespace: &Namespace,
+        arms: &Arms,
+        sides: &Sides,
+        rule: &str,
+        fence: Fence,
+    ) -> Result<Written, Failure> {
+        let Some(hash) = &arms.baseline.hash else {
+            return Err(Failure::transient(format!(
+                "Deployment `{}` has no ReplicaSet yet",
+                arms.baseline.deployment
+            )));
+        };
+        let subsets = [
+            (&self.0.baseline_subset, json!({HASH_LABEL: hash})),
+            (&self.0.candidate_subset, json!(arms.candidate.labels)),
+        ];
+        let order = (arms.workload.as_str(), fence);
+        if namespace.get(&DESTINATION_RULES, rule).await?.is_none() {
+            let subsets: Vec<Value> = subsets
+                .iter()
+                .map(|(name, labels)| json!({"name": name, "labels": labels}))
+                .collect();
+            let made = json!({
+                "apiVersion": DESTINATION_RULES.api_version(),
+                "kind": DESTINATION_RULES.kind,
+                "metadata": {"name": rule, "labels": {OWNER_LABEL: arms.workload}},
+                "spec": {"host": sides.service, "subsets": subsets},
+            });
+            return create(namespace, &DESTINATION_RULES, made, order).await;
+        }
+        keep(namespace, &DESTINATION_RULES, rule, order, |object| {
+            check_host(object, sides)?;
+            set_subsets(object, &arms.workload, &subsets)
+        })
+        .await
+    }
+}
+
+/// Whether a DestinationRule is about the Service.
+fn check_host(rule: &Value, sides: &Sides) -> Result<(), String> {
+    let host = rule["spec"]["host"].as_str().unwrap_or_default();
+    let domain = format!("{}.{}.", sides.service, sides.namespace);
+    if host == sides.service || format!("{host}.").starts_with(&domain) {
+        Ok(())
+    } else {
+        Err(format!("`spec.host` is `{host}`, not Service `{}`", sides.service))
+    }
+}
+
+/// Sets the labels of our subsets, by name; what they were is remembered.
+fn set_subsets(rule: &mut Value, workload: &str, wanted: &[(&String, Value)]) -> Result<(), String> {
+    let mut subsets = list(rule, &["spec", "subsets"])?.to_vec();
+    let mut before = Map::new();
+    for (name, labels) in wanted {
+        match subsets.iter_mut().find(|subset| subset["name"] == json!(name)) {
+            Some(subset) => {
+                before.insert((*name).clone(), subset["labels"].clone());
+                *member(subset, "labels") = labels.clone();
+            }
+            None => subsets.push(json!({"name": name, "labels": labels})),
+        }
+    }
+    *member(member(rule, "spec"), "subsets") = Value::Array(subsets);
+    if memory(rule, FOUND_MEMORY, workload).is_none() {
+        remember(rule, FOUND_MEMORY, workload, Some(&Value::Object(before)));
+    }
+    Ok(())
+}
+
+/// Takes our subsets away, or gives them the labels back that they had.
+fn restore_subsets(rule: &mut Value, workload: &str, names: &[&String]) -> Result<(), String> {
+    let Some(before) = memory(rule, FOUND_MEMORY, workload) else {
+        return Ok(());
+    };
+    let mut subsets = list(rule, &["spec", "subsets"])?.to_vec();
+    for name in names {
+        let name = name.as_str();
+        match before.get(name) {
+            Some(labels) => {
+                for subset in subsets.iter_mut().filter(|subset| subset["name"] == json!(name)) {
+                    *member(subset, "labels") = labels.clone();
+                }
+            }
+            None => subsets.retain(|subset| subset["name"] != json!(name)),
+        }
+    }
+    let spec = member(rule, "spec");
+    if subsets.is_empty() {
+        super::object::map(spec).remove("subsets");
+    } else {
+        *member(spec, "subsets") = Value::Array(subsets);
+    }
+    remember(rule, FOUND_MEMORY, workload, None);
+    Ok(())
+}
+
+#[async_trait]
+impl Mechanism for Istio {
+    async fn check(&self, namespace: &Namespace, arms: &Arms) -> Result<(), Failure> {
+        let (virtual_service, sides) = self.live(namespace, arms).await?;
+        self.standing(&virtual_service, &sides)
+            .map_err(|why| self.unfit(&why))?;
+        let Some(rule) = &self.0.destination_rule else {
+            return service::check(namespace, arms, &sides.service).await.map(drop);
+        };
+        if let Some(object) = namespace.get(&DESTINATION_RULES, rule).await? {
+            check_host(&object, &sides).map_err(|why| unfit(&DESTINATION_RULES, rule, &why))?;
+        }
+        let service = found(namespace, &SERVICES, &sides.service).await?;
+        if selects(&service, &arms.baseline.labels) {
+            return Ok(());
+        }
+        let why = format!(
+            "its selector does not match the pods of Deployment `{}`",
+            arms.baseline.deployment
+        );
+        Err(unfit(&SERVICES, &sides.service, &why))
+    }
+
+    async fn prepare(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
+        let (virtual_service, sides) = self.live(namespace, arms).await?;
+        let Some(rule) = &self.0.destination_rule else {
+            return service::ensure(namespace, arms, &sides.service, Reach::Cluster, fence).await;
+        };
+        // A route that names a subset which proxies do not know yet answers 503: the subsets come a call before.
+        let subsets = self.ensure_subsets(namespace, arms, &sides, rule, fence).await?;
+        if subsets != Written::Already {
+            return Ok(subsets);
+        }
+        let standing = self
+            .standing(&virtual_service, &sides)
+            .map_err(|why| self.unfit(&why))?;
+        let order = (arms.workload.as_str(), fence);
+        keep(
+            namespace,
+            &VIRTUAL_SERVICES,
+            &self.0.virtual_service,
+            order,
+            |service| istio_routes::write(service, &sides, &standing.split),
+        )
+        .await
+    }
+
+    async fn read(&self, namespace: &Namespace, arms: &Arms) -> Result<Standing, Failure> {
+        let (virtual_service, sides) = self.live(namespace, arms).await?;
+        self.standing(&virtual_service, &sides).map_err(|why| self.unfit(&why))
+    }
+
+    async fn write(&self, namespace: &Namespace, arms: &Arms, split: &Split, fence: Fence) -> Result<Written, Failure> {
+        self.change(namespace, arms, fence, |service, sides| {
+            istio_routes::write(service, sides, split)
+        })
+        .await
+    }
+
+    async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
+        let (_, sides) = self.live(namespace, arms).await?;
+        let routes = self.change(namespace, arms, fence, istio_routes::restore).await?;
+        if routes != Written::Already {
+            // What the routes named goes a call later, when proxies name it no more.
+            return Ok(routes);
+        }
+        let order = (arms.workload.as_str(), fence);
+        let Some(rule) = &self.0.destination_rule else {
+            return service::withdraw(namespace, arms, &sides.service, fence).await;
+        };
+        match namespace.get(&DESTINATION_RULES, rule).await? {
+            None => Ok(Written::Already),
+            Some(object) if is_ours(&object, &arms.workload) => {
+                remove(namespace, &DESTINATION_RULES, rule, order).await
+            }
+            Some(_) => {
+                let names = [&self.0.baseline_subset, &self.0.candidate_subset];
+                keep(namespace, &DESTINATION_RULES, rule, order, |object| {
+                    restore_subsets(object, &arms.workload, &names)
+                })
+                .await
+            }
+        }
+    }
+
+    fn grants(&self) -> Vec<Grant> {
+        let routes = Grant {
+            resource: VIRTUAL_SERVICES,
+            verbs: &["get", "update"],
+        };
+        let rules = Grant {
+            resource: DESTINATION_RULES,
+            verbs: &["get", "create", "update", "delete"],
+        };
+        let services = Grant {
+            resource: SERVICES,
+            verbs: &["get"],
+        };
+        match &self.0.destination_rule {
+            Some(_) => vec![routes, rules, services],
+            None => vec![routes, service::GRANT],
+        }
+    }
+
+    fn placement(&self, _split: &Split) -> Placement {
+        match &self.0.destination_rule {
+            Some(_) => Placement::Joined,
+            None => Placement::Apart,
+        }
+    }
+
+    fn refusal(&self, split: &Split) -> Option<String> {
+        if !split.share.basis_points().is_multiple_of(STEP) {
+            return Some(format!("Istio's weights are whole percents, so not {}", split.share));
+        }
+        audience::marks(&split.audience).err()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{restore_subsets, set_subsets};
+
+    #[test]
+    fn subsets_come_and_go_beside_those_of_others() {
+        let before = json!({"metadata": {"name": "payments"}, "spec": {"host": "payments",
+            "subsets": [{"name": "eu", "labels": {"zone": "eu"}}, {"name": "baseline", "labels": {"v": "1"}, "trafficPolicy": {"x": 1}}]}});
+        let (ours, theirs) = ("candidate".to_owned(), "baseline".to_owned());
+        let wanted = |hash: &str| {
+            [
+                (&theirs, json!({"pod-template-hash": hash})),
+                (&ours, json!({"meridian/arm": "candidate"})),
+            ]
+        };
+        let mut rule = before.clone();
+        set_subsets(&mut rule, "payments", &wanted("a")).unwrap();
+        assert_eq!(
+            rule["spec"]["subsets"][1],
+            json!({"name": "baseline", "labels": {"pod-template-hash": "a"}, "trafficPolicy": {"x": 1}})
+        );
+        assert_eq!(rule["spec"]["subsets"][2]["name"], "candidate");
+        set_subsets(&mut rule, "payments", &wanted("b")).unwrap();
+        assert_eq!(rule["spec"]["subsets"][1]["labels"], json!({"pod-template-hash": "b"}));
+        restore_subsets(&mut rule, "payments", &[&theirs, &ours]).unwrap();
+        assert_eq!(rule, before);
+    }
+}

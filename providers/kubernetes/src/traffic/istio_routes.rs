@@ -1,0 +1,539 @@
+//! The HTTP routes of an Istio VirtualService: which of them send to the workload, the split that they show, and how they come to
+//! show another one. Pure: from JSON to JSON.
+//!
+//! Weights are integers that sum up to 100. Routes are tried in their order, so an audience's stands above the one it is a copy of.
+//! A mirror is no destination: its answers reach nobody.
+
+use meridian_workflows::share::Share;
+use serde_json::{Map, Value, json};
+
+use super::audience::{self, Mark};
+use super::object::{list, map, member, memory, remember};
+use super::service::counterpart;
+use super::weights::Weights;
+use super::{AUDIENCE_MEMORY, FOUND_MEMORY, Split};
+
+const TOTAL: &[u32] = &[100];
+
+/// Which destinations of a VirtualService are whose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sides {
+    pub workload: String,
+    pub namespace: String,
+    /// Names of the routes; empty: all that send to the baseline.
+    pub routes: Vec<String>,
+    /// The Service of the baseline.
+    pub service: String,
+    pub candidate: Candidate,
+}
+
+/// What tells the candidate's destination from the baseline's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Candidate {
+    /// A Service of its own.
+    Host(String),
+    /// Subsets of the baseline's Service.
+    Subset { baseline: String, candidate: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arm {
+    Baseline,
+    Candidate,
+}
+
+impl Sides {
+    /// Whose a destination is; none: somebody else's.
+    fn arm(&self, destination: &Value) -> Option<Arm> {
+        let host = destination["host"].as_str()?;
+        let subset = destination["subset"].as_str();
+        let is_ours = self.is_host(host, &self.service);
+        match &self.candidate {
+            Candidate::Host(candidate) if self.is_host(host, candidate) => Some(Arm::Candidate),
+            Candidate::Host(_) => is_ours.then_some(Arm::Baseline),
+            Candidate::Subset { baseline, candidate } => match subset {
+                Some(subset) if is_ours && subset == candidate => Some(Arm::Candidate),
+                None if is_ours => Some(Arm::Baseline),
+                Some(subset) if is_ours && subset == baseline => Some(Arm::Baseline),
+                Some(_) | None => None,
+            },
+        }
+    }
+
+    /// Whether a host is this Service, in whichever of its spellings.
+    fn is_host(&self, host: &str, service: &str) -> bool {
+        short(host, &self.namespace) == service
+    }
+
+    /// Makes a destination one of this arm's; the port and everything else in it stays.
+    fn point(&self, destination: &mut Value, arm: Arm) {
+        match &self.candidate {
+            Candidate::Host(candidate) => {
+                let host = destination["host"].as_str().unwrap_or(&self.service).to_owned();
+                let tail = host
+                    .split_once('.')
+                    .map_or(String::new(), |(_, tail)| format!(".{tail}"));
+                let name = if arm == Arm::Candidate {
+                    candidate
+                } else {
+                    &self.service
+                };
+                put(destination, "host", Some(json!(format!("{name}{tail}"))));
+            }
+            Candidate::Subset { baseline, candidate } => {
+                let subset = if arm == Arm::Candidate { candidate } else { baseline };
+                put(destination, "subset", Some(json!(subset)));
+            }
+        }
+    }
+
+    fn audience_prefix(&self) -> String {
+        format!("meridian-{}-audience-", self.workload)
+    }
+
+    fn is_audience_route(&self, route: &Value) -> bool {
+        route["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with(&self.audience_prefix()))
+    }
+
+    fn is_managed(&self, route: &Value) -> bool {
+        if self.is_audience_route(route) {
+            return false;
+        }
+        if self.routes.is_empty() {
+            return destinations(route)
+                .iter()
+                .any(|one| self.arm(&one["destination"]).is_some());
+        }
+        route["name"]
+            .as_str()
+            .is_some_and(|name| self.routes.iter().any(|one| one == name))
+    }
+}
+
+/// A Service's host without its namespace and the cluster's domain.
+fn short<'a>(host: &'a str, namespace: &str) -> &'a str {
+    match host.split_once('.') {
+        Some((name, rest))
+            if rest == namespace
+                || rest
+                    .strip_prefix(namespace)
+                    .is_some_and(|rest| rest.starts_with(".svc")) =>
+        {
+            name
+        }
+        Some(_) | None => host,
+    }
+}
+
+/// The Service that the routes send to, where the settings name none.
+///
+/// *Errors*: where that is not one.
+pub fn only_service(service: &Value, namespace: &str, routes: &[String], suffix: &str) -> Result<String, String> {
+    let all = list(service, &["spec", "http"])?;
+    let asked = all.iter().filter(|route| {
+        routes.is_empty()
+            || route["name"]
+                .as_str()
+                .is_some_and(|name| routes.iter().any(|one| one == name))
+    });
+    let hosts = asked
+        .flat_map(destinations)
+        .filter_map(|one| one["destination"]["host"].as_str());
+    let mut names: Vec<&str> = hosts.map(|host| short(host, namespace)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let own: Vec<String> = names.iter().map(|name| counterpart(name, suffix)).collect();
+    names.retain(|name| !own.iter().any(|own| own == name));
+    match names.as_slice() {
+        [one] => Ok((*one).to_owned()),
+        [] => Err("no HTTP route of those asked for sends to a Service".to_owned()),
+        several => Err(format!(
+            "its HTTP routes send to several Services ({}): name one as `traffic.istio.service`",
+            several.join(", ")
+        )),
+    }
+}
+
+/// The split that a VirtualService shows.
+pub struct Shown {
+    pub split: Split,
+    /// Whether the candidate stands in it.
+    pub is_prepared: bool,
+}
+
+/// Reads the split. Where routes differ it is the largest share: what they should be is for [`write`] to make true.
+pub fn read(service: &Value, sides: &Sides) -> Result<Shown, String> {
+    let audience = memory(service, AUDIENCE_MEMORY, &sides.workload);
+    let audience = audience
+        .and_then(|value| serde_json::from_value(value).ok())
+        .unwrap_or_default();
+    let mut split = Split {
+        audience,
+        ..Split::none()
+    };
+    let mut is_prepared = list(service, &["spec", "http"])?
+        .iter()
+        .any(|route| sides.is_audience_route(route));
+    for route in managed(service, sides)? {
+        let weights = Weights {
+            candidate: weight(route, sides, Arm::Candidate)?,
+            baseline: weight(route, sides, Arm::Baseline)?,
+        };
+        is_prepared |= has(route, sides, Arm::Candidate);
+        split.share = split.share.max(weights.share().unwrap_or(Share::ZERO));
+        if mirrors(route, sides) {
+            is_prepared = true;
+            split.mirror = split.mirror.max(mirrored(route)?);
+        }
+    }
+    Ok(Shown { split, is_prepared })
+}
+
+/// Makes a VirtualService show this split, in our own fields alone.
+pub fn write(service: &mut Value, sides: &Sides, split: &Split) -> Result<(), String> {
+    let marks = audience::marks(&split.audience)?;
+    let before = read(service, sides)?.split.share;
+    let mut routes = list(service, &["spec", "http"])?.to_vec();
+    routes.retain(|route| !sides.is_audience_route(route));
+    let found: Value = routes
+        .iter()
+        .filter(|route| sides.is_managed(route))
+        .map(|route| found(route, sides))
+        .collect();
+    let mut changed = false;
+    let mut written = Vec::with_capacity(routes.len());
+    for mut route in routes {
+        if sides.is_managed(&route) {
+            let old = route.clone();
+            set_weights(&mut route, sides, split.share)?;
+            changed |= old != route;
+            set_mirror(&mut route, sides, split.mirror)?;
+            if !marks.is_empty() {
+                let mut copy = audience_route(&route, sides, &marks)?;
+                put(
+                    &mut copy,
+                    "name",
+                    Some(json!(format!("{}{}", sides.audience_prefix(), written.len()))),
+                );
+                written.push(copy);
+            }
+        }
+        written.push(route);
+    }
+    *member(member(service, "spec"), "http") = Value::Array(written);
+    if changed && before.is_zero() && memory(service, FOUND_MEMORY, &sides.workload).is_none() {
+        remember(service, FOUND_MEMORY, &sides.workload, Some(&found));
+    }
+    let audience = (!split.audience.is_empty()).then(|| json!(split.audience));
+    remember(service, AUDIENCE_MEMORY, &sides.workload, audience.as_ref());
+    Ok(())
+}
+
+/// Takes the candidate out of a VirtualService and leaves it as it was found.
+pub fn restore(service: &mut Value, sides: &Sides) -> Result<(), String> {
+    let remembered = memory(service, FOUND_MEMORY, &sides.workload);
+    if read(service, sides)?.is_prepared {
+        write(service, sides, &Split::none())?;
+    }
+    let mut memories = remembered
+        .as_ref()
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default()
+        .into_iter();
+    let mut routes = list(service, &["spec", "http"])?.to_vec();
+    for route in routes.iter_mut().filter(|route| sides.is_managed(route)) {
+        let before = memories.next().unwrap_or(Value::Null);
+        restore_weights(route, sides, &before);
+    }
+    *member(member(service, "spec"), "http") = Value::Array(routes);
+    remember(service, FOUND_MEMORY, &sides.workload, None);
+    remember(service, AUDIENCE_MEMORY, &sides.workload, None);
+    Ok(())
+}
+
+/// The routes that are ours to change; each sends to the two arms and to nothing else.
+fn managed<'a>(service: &'a Value, sides: &Sides) -> Result<Vec<&'a Value>, String> {
+    refuse_streams(service, sides)?;
+    let routes = list(service, &["spec", "http"])?;
+    for name in &sides.routes {
+        if !routes.iter().any(|route| route["name"] == json!(name)) {
+            return Err(format!("it has no HTTP route named `{name}`"));
+        }
+    }
+    let managed: Vec<&Value> = routes.iter().filter(|route| sides.is_managed(route)).collect();
+    if managed.is_empty() {
+        return Err(format!("no HTTP route sends to Service `{}`", sides.service));
+    }
+    for route in &managed {
+        let name = route["name"]
+            .as_str()
+            .map_or("an HTTP route".to_owned(), |name| format!("HTTP route `{name}`"));
+        for other in ["redirect", "directResponse", "delegate"] {
+            if route.get(other).is_some_and(|value| !value.is_null()) {
+                return Err(format!("{name} has `{other}`, so there is no traffic to split"));
+            }
+        }
+        if let Some(other) = destinations(route)
+            .iter()
+            .find(|one| sides.arm(&one["destination"]).is_none())
+        {
+            let host = other["destination"]["host"].as_str().unwrap_or("(unnamed)");
+            let subset = other["destination"]["subset"]
+                .as_str()
+                .map_or(String::new(), |subset| format!(" subset `{subset}`"));
+            return Err(format!(
+                "{name} sends to `{host}`{subset} beside Service `{}`: its share could not be kept",
+                sides.service
+            ));
+        }
+        if destinations(route).is_empty() {
+            return Err(format!("{name} has no `route`"));
+        }
+    }
+    Ok(managed)
+}
+
+/// TCP and TLS routes to the same Service would go past every weight.
+fn refuse_streams(service: &Value, sides: &Sides) -> Result<(), String> {
+    for kind in ["tcp", "tls"] {
+        let routes = list(service, &["spec", kind])?;
+        if routes
+            .iter()
+            .flat_map(destinations)
+            .any(|one| sides.arm(&one["destination"]).is_some())
+        {
+            return Err(format!(
+                "`spec.{kind}` sends to Service `{}` too, and only HTTP routes can be split",
+                sides.service
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn destinations(route: &Value) -> &[Value] {
+    route["route"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn has(route: &Value, sides: &Sides, arm: Arm) -> bool {
+    destinations(route)
+        .iter()
+        .any(|one| sides.arm(&one["destination"]) == Some(arm))
+}
+
+/// A route's weight for an arm. The only destination gets everything; of several, one without a weight gets nothing.
+fn weight(route: &Value, sides: &Sides, arm: Arm) -> Result<u32, String> {
+    let all = destinations(route);
+    let default = if all.len() == 1 { 100 } else { 0 };
+    let mut sum = 0_u32;
+    for one in all.iter().filter(|one| sides.arm(&one["destination"]) == Some(arm)) {
+        let weight = one.get("weight").map_or(Some(default), Value::as_u64);
+        let weight = weight
+            .and_then(|weight| u32::try_from(weight).ok())
+            .ok_or("a `weight` is no number that weights can have")?;
+        // A single destination takes all traffic, whatever its weight says.
+        sum = sum.saturating_add(if all.len() == 1 { 100 } else { weight });
+    }
+    Ok(sum)
+}
+
+fn set_weights(route: &mut Value, sides: &Sides, share: Share) -> Result<(), String> {
+    let mut all = destinations(route).to_vec();
+    if let Candidate::Subset { .. } = &sides.candidate {
+        // Without a subset the Service's traffic goes to the pods of both arms.
+        for one in all
+            .iter_mut()
+            .filter(|one| sides.arm(&one["destination"]) == Some(Arm::Baseline))
+        {
+            sides.point(member(one, "destination"), Arm::Baseline);
+        }
+    }
+    if !share.is_zero() || has(route, sides, Arm::Candidate) {
+        for (missing, like) in [(Arm::Candidate, Arm::Baseline), (Arm::Baseline, Arm::Candidate)] {
+            if !has(route, sides, missing) {
+                let at = all
+                    .iter()
+                    .position(|one| sides.arm(&one["destination"]) == Some(like))
+                    .ok_or("the route has no destination")?;
+                let mut copy = all.get(at).cloned().unwrap_or_default();
+                sides.point(member(&mut copy, "destination"), missing);
+                all.insert(if missing == Arm::Candidate { at + 1 } else { at }, copy);
+            }
+        }
+        let weights =
+            Weights::of(share, TOTAL).ok_or_else(|| format!("Istio's weights are whole percents, so not {share}"))?;
+        for (arm, weight) in [(Arm::Candidate, weights.candidate), (Arm::Baseline, weights.baseline)] {
+            let mut left = weight;
+            for one in all.iter_mut().filter(|one| sides.arm(&one["destination"]) == Some(arm)) {
+                put(one, "weight", Some(json!(left)));
+                left = 0;
+            }
+        }
+    }
+    put(route, "route", Some(Value::Array(all)));
+    Ok(())
+}
+
+/// What a route says of both arms before the candidate comes in.
+fn found(route: &Value, sides: &Sides) -> Value {
+    let mut before = Map::new();
+    for one in destinations(route) {
+        let side = match sides.arm(&one["destination"]) {
+            Some(Arm::Baseline) => "baseline",
+            Some(Arm::Candidate) => "candidate",
+            None => continue,
+        };
+        before.insert(
+            side.to_owned(),
+            json!({"weight": one.get("weight"), "subset": one["destination"].get("subset")}),
+        );
+    }
+    Value::Object(before)
+}
+
+fn restore_weights(route: &mut Value, sides: &Sides, before: &Value) {
+    let stood = has(route, sides, Arm::Candidate);
+    let Some(Value::Array(all)) = route.get_mut("route") else {
+        return;
+    };
+    let not_null = |value: Option<&Value>| value.filter(|value| !value.is_null()).cloned();
+    all.retain(|one| before.get("candidate").is_some() || sides.arm(&one["destination"]) != Some(Arm::Candidate));
+    for one in all.iter_mut() {
+        let side = match sides.arm(&one["destination"]) {
+            Some(Arm::Baseline) => "baseline",
+            Some(Arm::Candidate) => "candidate",
+            None => continue,
+        };
+        let was = before.get(side);
+        if stood {
+            put(one, "weight", not_null(was.and_then(|was| was.get("weight"))));
+        }
+        if let Candidate::Subset { .. } = &sides.candidate {
+            put(
+                member(one, "destination"),
+                "subset",
+                not_null(was.and_then(|was| was.get("subset"))),
+            );
+        }
+    }
+}
+
+fn put(value: &mut Value, field: &str, to: Option<Value>) {
+    match to {
+        Some(to) => map(value).insert(field.to_owned(), to),
+        None => map(value).remove(field),
+    };
+}
+
+fn mirrors(route: &Value, sides: &Sides) -> bool {
+    route
+        .get("mirror")
+        .is_some_and(|mirror| sides.arm(mirror) == Some(Arm::Candidate))
+}
+
+/// The share that a mirror takes: all of it where nothing is said.
+fn mirrored(route: &Value) -> Result<Share, String> {
+    let Some(percentage) = route.get("mirrorPercentage").filter(|value| !value.is_null()) else {
+        return Ok(Share::FULL);
+    };
+    // An empty message is Istio's zero.
+    let value = percentage
+        .get("value")
+        .map_or(Some(0.0), Value::as_f64)
+        .filter(|value| (0.0..=100.0).contains(value));
+    let value = value.ok_or("`mirrorPercentage` is no percentage")?;
+    // Two decimals are what a share has; what others wrote finer is told as the next share above.
+    let nearest = (value * 100.0).round();
+    let points = if (value * 100.0 - nearest).abs() < 1e-6 {
+        nearest
+    } else {
+        (value * 100.0).ceil()
+    };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let points = points as u16;
+    Share::from_basis_points(points).map_err(|error| error.to_string())
+}
+
+fn set_mirror(route: &mut Value, sides: &Sides, share: Share) -> Result<(), String> {
+    let is_ours = mirrors(route, sides);
+    if share.is_zero() {
+        if is_ours {
+            put(route, "mirror", None);
+            put(route, "mirrorPercentage", None);
+        }
+        return Ok(());
+    }
+    if !is_ours {
+        let taken = ["mirror", "mirrors"]
+            .into_iter()
+            .find(|field| route.get(*field).is_some_and(|value| !value.is_null()));
+        if let Some(field) = taken {
+            return Err(format!("an HTTP route has a `{field}` already, to somebody else"));
+        }
+        let mut to = destinations(route)
+            .first()
+            .map(|one| one["destination"].clone())
+            .ok_or("the route has no destination")?;
+        sides.point(&mut to, Arm::Candidate);
+        put(route, "mirror", Some(to));
+    }
+    // The API server hands whole numbers back without a fraction: written so, they compare equal.
+    let points = share.basis_points();
+    let value = if points.is_multiple_of(100) {
+        json!(points / 100)
+    } else {
+        json!(f64::from(points) / 100.0)
+    };
+    put(route, "mirrorPercentage", Some(json!({"value": value})));
+    Ok(())
+}
+
+/// A copy of a route for the requests among its own that carry a mark.
+fn audience_route(route: &Value, sides: &Sides, marks: &[Mark]) -> Result<Value, String> {
+    let mut copy = route.clone();
+    set_mirror(&mut copy, sides, Share::ZERO)?;
+    let mut to = destinations(route)
+        .first()
+        .cloned()
+        .ok_or("the route has no destination")?;
+    sides.point(member(&mut to, "destination"), Arm::Candidate);
+    put(&mut to, "weight", None);
+    put(&mut copy, "route", Some(json!([to])));
+    let own = route["match"]
+        .as_array()
+        .filter(|own| !own.is_empty())
+        .cloned()
+        .unwrap_or_else(|| vec![json!({})]);
+    let mut matches = Vec::new();
+    for one in &own {
+        for mark in marks {
+            matches.push(marked(one, mark)?);
+        }
+    }
+    put(&mut copy, "match", Some(Value::Array(matches)));
+    Ok(copy)
+}
+
+fn marked(one: &Value, mark: &Mark) -> Result<Value, String> {
+    let (name, test) = match mark {
+        Mark::Header { name, value } => (name.clone(), json!({"exact": value})),
+        Mark::Cookie { name, value } => (
+            "cookie".to_owned(),
+            json!({"regex": audience::cookie_pattern(name, value)}),
+        ),
+    };
+    let mut copy = one.clone();
+    let headers = map(member(&mut copy, "headers"));
+    if headers.keys().any(|other| other.eq_ignore_ascii_case(&name)) {
+        return Err(format!(
+            "an HTTP route matches header `{name}` already, which an audience cannot share"
+        ));
+    }
+    headers.insert(name, test);
+    // A match that has a name is told by it in telemetry; two of one name are refused by nobody and understood by nobody.
+    put(&mut copy, "name", None);
+    Ok(copy)
+}

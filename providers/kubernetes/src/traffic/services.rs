@@ -1,0 +1,218 @@
+//! Blue-green: the Service that users call is switched from one Deployment's pods to the other's, at once and whole.
+
+use async_trait::async_trait;
+use meridian_engine::ports::failure::Failure;
+use meridian_engine::ports::provider::Fence;
+use meridian_workflows::share::Share;
+use meridian_workflows::vocabulary::{Capabilities, Shares};
+use serde_json::{Value, json};
+
+use super::object::{fence, found, keep, member, memory, remember, rewrite, unfit};
+use super::service::{selector, selects};
+use super::{Arms, FOUND_MEMORY, Grant, Mechanism, Placement, Split, Standing, Written};
+use crate::api::Namespace;
+use crate::api::resource::SERVICES;
+use crate::settings;
+
+/// Two Services: users' and testers'.
+#[derive(Clone, Debug)]
+pub struct Services(pub settings::Services);
+
+/// What a switch can do.
+pub fn capabilities(settings: &settings::Services) -> Capabilities {
+    let remarks = [
+        "All traffic is switched at once; connections that are open stay where they are until they end or their pod does.",
+        "The old version stays ready for `keepBaseline` after promotion, so that going back is one switch.",
+    ];
+    Capabilities {
+        shares: Shares::Whole,
+        preview: settings.preview.is_some(),
+        remarks: remarks.map(str::to_owned).to_vec(),
+        ..Capabilities::splitting(1)
+    }
+}
+
+/// Where a Service sends, told by its selector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Baseline,
+    Candidate,
+    Neither,
+}
+
+fn side(service: &Value, arms: &Arms) -> Side {
+    let to_candidate = selector(service).as_ref() == Some(&arms.candidate.labels);
+    if to_candidate {
+        Side::Candidate
+    } else if selects(service, &arms.baseline.labels) && !selects(service, &arms.candidate.labels) {
+        Side::Baseline
+    } else {
+        Side::Neither
+    }
+}
+
+/// Sends a Service to the candidate's pods; where it sent before is remembered.
+fn switch(service: &mut Value, arms: &Arms) -> Result<(), String> {
+    if side(service, arms) != Side::Candidate {
+        let before = selector(service).ok_or("it has no selector")?;
+        // What stands there now is what somebody wants after us, unless it is remembered already.
+        if memory(service, FOUND_MEMORY, &arms.workload).is_none() {
+            remember(service, FOUND_MEMORY, &arms.workload, Some(&json!(before)));
+        }
+        *member(member(service, "spec"), "selector") = json!(arms.candidate.labels);
+    }
+    Ok(())
+}
+
+/// Sends a Service back to where it sent before.
+fn switch_back(service: &mut Value, arms: &Arms) {
+    let remembered = memory(service, FOUND_MEMORY, &arms.workload).filter(Value::is_object);
+    if side(service, arms) == Side::Candidate {
+        let before = remembered.unwrap_or_else(|| json!(arms.baseline.labels));
+        *member(member(service, "spec"), "selector") = before;
+    }
+    remember(service, FOUND_MEMORY, &arms.workload, None);
+}
+
+#[async_trait]
+impl Mechanism for Services {
+    async fn check(&self, namespace: &Namespace, arms: &Arms) -> Result<(), Failure> {
+        let active = found(namespace, &SERVICES, &self.0.active).await?;
+        if side(&active, arms) == Side::Neither {
+            let why = format!(
+                "its selector matches the pods of neither version of Deployment `{}` alone",
+                arms.baseline.deployment
+            );
+            return Err(unfit(&SERVICES, &self.0.active, &why));
+        }
+        if let Some(preview) = &self.0.preview {
+            let service = found(namespace, &SERVICES, preview).await?;
+            if selector(&service).is_none() {
+                return Err(unfit(
+                    &SERVICES,
+                    preview,
+                    "it has no selector, so it is not known which pods it sends to",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn prepare(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
+        match &self.0.preview {
+            Some(preview) => {
+                keep(namespace, &SERVICES, preview, (&arms.workload, fence), |service| {
+                    switch(service, arms)
+                })
+                .await
+            }
+            None => Ok(Written::Already),
+        }
+    }
+
+    async fn read(&self, namespace: &Namespace, arms: &Arms) -> Result<Standing, Failure> {
+        let active = found(namespace, &SERVICES, &self.0.active).await?;
+        let side = side(&active, arms);
+        let oddity = (side == Side::Neither)
+            .then(|| format!("Service `{}` selects the pods of neither version alone", self.0.active));
+        Ok(Standing {
+            split: Split {
+                share: if side == Side::Candidate {
+                    Share::FULL
+                } else {
+                    Share::ZERO
+                },
+                ..Split::none()
+            },
+            fence: fence(&active, &arms.workload),
+            oddity,
+        })
+    }
+
+    async fn write(&self, namespace: &Namespace, arms: &Arms, split: &Split, fence: Fence) -> Result<Written, Failure> {
+        if let Some(why) = self.refusal(split) {
+            return Err(Failure::lasting(why));
+        }
+        let edit = |service: &mut Value| {
+            if split.share.is_full() {
+                return switch(service, arms);
+            }
+            if side(service, arms) == Side::Neither {
+                // Somebody's selector takes both or none: the remembered one is the baseline's, else its pods' labels are.
+                let before = memory(service, FOUND_MEMORY, &arms.workload).filter(Value::is_object);
+                *member(member(service, "spec"), "selector") = before.unwrap_or_else(|| json!(arms.baseline.labels));
+            }
+            switch_back(service, arms);
+            Ok(())
+        };
+        rewrite(namespace, &SERVICES, &self.0.active, (&arms.workload, fence), edit).await
+    }
+
+    async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
+        let back = |service: &mut Value| {
+            switch_back(service, arms);
+            Ok(())
+        };
+        let active = rewrite(namespace, &SERVICES, &self.0.active, (&arms.workload, fence), back).await?;
+        match &self.0.preview {
+            Some(preview) if !matches!(active, Written::Stale(_)) => {
+                Ok(active.and(keep(namespace, &SERVICES, preview, (&arms.workload, fence), back).await?))
+            }
+            Some(_) | None => Ok(active),
+        }
+    }
+
+    fn grants(&self) -> Vec<Grant> {
+        vec![Grant {
+            resource: SERVICES,
+            verbs: &["get", "update"],
+        }]
+    }
+
+    fn placement(&self, _split: &Split) -> Placement {
+        Placement::Apart
+    }
+
+    fn refusal(&self, split: &Split) -> Option<String> {
+        if !split.mirror.is_zero() {
+            return Some("a switch of Services cannot mirror traffic".to_owned());
+        }
+        if !split.audience.is_empty() {
+            return Some("a switch of Services cannot tell audiences apart".to_owned());
+        }
+        let part = !split.share.is_zero() && !split.share.is_full();
+        part.then(|| format!("a switch of Services sends all traffic or none, so not {}", split.share))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::arms;
+    use super::{Side, side, switch, switch_back};
+
+    #[test]
+    fn a_service_goes_over_and_comes_back_as_it_was() {
+        let before = json!({"metadata": {"name": "payments", "labels": {"a": "b"}},
+            "spec": {"selector": {"app": "payments"}, "type": "LoadBalancer", "unknownToUs": 1}});
+        let mut service = before.clone();
+        assert_eq!(side(&service, &arms()), Side::Baseline);
+        switch(&mut service, &arms()).unwrap();
+        assert_eq!(side(&service, &arms()), Side::Candidate);
+        let once = service.clone();
+        switch(&mut service, &arms()).unwrap();
+        assert_eq!(service, once, "a second switch changes nothing");
+        switch_back(&mut service, &arms());
+        assert_eq!(service, before);
+    }
+
+    #[test]
+    fn a_selector_of_both_or_none_is_no_side() {
+        assert_eq!(
+            side(&json!({"spec": {"selector": {"tier": "web"}}}), &arms()),
+            Side::Neither
+        );
+        assert_eq!(side(&json!({"spec": {}}), &arms()), Side::Neither);
+    }
+}
