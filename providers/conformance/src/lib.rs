@@ -4,4 +4,5 @@ mod behaviours;
 pub mod report;
 pub mod rig;
 pub mod suite;
+pub mod table;
 mod trial;

@@ -42,6 +42,7 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours! {
         "a candidate is staged, ready and without traffic" => orders::stages,
         "shares climb the ladder and never exceed their order" => orders::climbs,
         "traffic never goes to what is not ready" => orders::never_loses_traffic,
+        "a look tells what is, not what was ordered" => orders::tells_what_is,
         "a share can be lowered again" => orders::lowers,
         "mirrored traffic leaves the live traffic alone" => orders::mirrors,
         "a promoted candidate serves everything" => orders::promotes,

@@ -46,6 +46,8 @@ pub struct Trial {
     pub candidate: Version,
     pub baseline: Version,
     fence: Fence,
+    /// The share of the order before: a platform may still be on its way there when the next one arrives.
+    ordered: Share,
     /// Whether traffic may go to what is not ready: a candidate that fell ill while it served is nobody's order.
     may_lose: bool,
     /// What was asked and answered, for the complaint.
@@ -79,6 +81,7 @@ impl Trial {
             candidate: observed.observation.candidate,
             baseline,
             fence,
+            ordered: Share::ZERO,
             may_lose: false,
             trail: Vec::new(),
         })
@@ -167,7 +170,7 @@ impl Trial {
     async fn arrive(&mut self, order: &Order, through_failures: bool) -> Outcome {
         let line = describe(order);
         let asks = self.asks();
-        let mut before = self.rig.truth().await.candidate_share;
+        let mut before = self.underway(order).await;
         let mut failures = 0;
         for _ in 0..asks {
             match self.ask(order).await? {
@@ -192,7 +195,7 @@ impl Trial {
 
     /// Asks and lets time pass until an answer is like that; none where none is within the rig's patience.
     pub async fn until(&mut self, order: &Order, like: impl Fn(&Progress) -> bool) -> Outcome<Option<Progress>> {
-        let mut before = self.rig.truth().await.candidate_share;
+        let mut before = self.underway(order).await;
         for _ in 0..self.asks() {
             let progress = self.told(order).await?;
             if like(&progress) {
@@ -220,7 +223,7 @@ impl Trial {
     /// Asks so many times with time between, whatever the answers; the traffic is watched.
     pub async fn ask_times(&mut self, order: &Order, times: usize) -> Outcome<Option<Progress>> {
         let mut last = None;
-        let mut before = self.rig.truth().await.candidate_share;
+        let mut before = self.underway(order).await;
         for _ in 0..times {
             last = Some(self.told(order).await?);
             before = self.watch(order, before).await?;
@@ -230,8 +233,14 @@ impl Trial {
         Ok(last)
     }
 
+    /// The most that the candidate may have when a new order arrives.
+    async fn underway(&mut self, order: &Order) -> Share {
+        let ordered = std::mem::replace(&mut self.ordered, order.desired().state.share());
+        ordered.max(self.rig.truth().await.candidate_share)
+    }
+
     /// How often an order is asked within the rig's patience.
-    fn asks(&self) -> usize {
+    pub fn asks(&self) -> usize {
         let beat = self.rig.beat().as_millis().max(1);
         usize::try_from(self.rig.patience().as_millis() / beat)
             .unwrap_or(usize::MAX)
@@ -273,6 +282,16 @@ impl Trial {
             });
         }
         let state = &order.desired().state;
+        self.check(truth.lost.is_zero(), || {
+            format!(
+                "{}: settled, and {} of the traffic goes to nothing that is ready",
+                describe(order),
+                truth.lost
+            )
+        })?;
+        if self.is_same_release() {
+            return Ok(());
+        }
         let granted = self.rig.granted(state.share());
         let line = describe(order);
         self.check(truth.candidate_share == granted, || {

@@ -171,8 +171,26 @@ pub async fn outlives_the_candidate(workshop: &dyn Workshop) -> Outcome {
         let mut trial = Trial::begin(workshop).await?;
         trial.climb_all().await?;
         let early = trial.order(serving(Share::FULL));
-        trial.reach(end).await?;
+        let last = trial.order(end);
+        is_remembered(&mut trial, &last).await?;
+        trial.settle(&last).await?;
         is_stale(&mut trial, &early).await?;
+    }
+    Ok(())
+}
+
+/// At every step of the way there, whoever looks sees the order's fence.
+async fn is_remembered(trial: &mut Trial, order: &Order) -> Outcome {
+    for _ in 0..trial.asks() {
+        let progress = trial.told(order).await?;
+        let fence = trial.seen().await?.fence;
+        trial.check(fence == Some(order.fence()), || {
+            format!("on the way of {} the platform remembers {fence:?}", order.fence())
+        })?;
+        if progress == Progress::Settled {
+            return Ok(());
+        }
+        trial.rig.pass(trial.rig.beat()).await;
     }
     Ok(())
 }

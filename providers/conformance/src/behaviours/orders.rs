@@ -58,7 +58,43 @@ pub async fn never_loses_traffic(workshop: &dyn Workshop) -> Outcome {
     // Straight to the first share, and from there straight to all: the provider brings up what it needs on the way.
     trial.reach(serving(trial.first_share()?)).await?;
     trial.reach(serving(Share::FULL)).await?;
+    trial.reach(DesiredState::Promoted).await?;
+    // The rest of the region at once: the old version goes when nobody needs it any more, not before.
+    let mut trial = Trial::begin(workshop).await?;
+    trial.reach(serving(trial.first_share()?)).await?;
     trial.reach(DesiredState::Promoted).await
+}
+
+pub async fn tells_what_is(workshop: &dyn Workshop) -> Outcome {
+    let mut trial = Trial::begin(workshop).await?;
+    let mut states = vec![serving(Share::ZERO)];
+    states.extend(trial.shares().into_iter().map(serving));
+    states.push(DesiredState::Reverted);
+    for state in states {
+        let order = trial.order(state);
+        for _ in 0..trial.asks() {
+            let progress = trial.told(&order).await?;
+            is_told_as_it_is(&trial).await?;
+            if progress == Progress::Settled {
+                break;
+            }
+            trial.rig.pass(trial.rig.beat()).await;
+            is_told_as_it_is(&trial).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A look gives the candidate what it has, whatever was ordered.
+async fn is_told_as_it_is(trial: &Trial) -> Outcome {
+    // Where time passes by itself, the share may change while it is looked at.
+    let before = trial.rig.truth().await.candidate_share;
+    let told = trial.seen().await?.observation.candidate_share;
+    let after = trial.rig.truth().await.candidate_share;
+    let (low, high) = (before.min(after), before.max(after));
+    trial.check((low..=high).contains(&told), || {
+        format!("the candidate has {after}, and a look says {told}")
+    })
 }
 
 pub async fn lowers(workshop: &dyn Workshop) -> Outcome {

@@ -1,6 +1,7 @@
 //! Back to the baseline, from wherever the release is.
 
 use meridian_engine::run::effect::{DesiredState, Progress};
+use meridian_workflows::duration::Duration;
 use meridian_workflows::share::Share;
 use meridian_workflows::vocabulary::RollbackSpeed;
 
@@ -10,6 +11,12 @@ use crate::trial::{Outcome, Trial, not_tried, serving};
 
 /// How far an order is let on its way before it is turned back: asks with time between.
 const MIDWAYS: [usize; 4] = [0, 1, 3, 8];
+
+/// Longer than any traffic may be kept waiting.
+const LONG_DRAIN: Duration = Duration::from_secs(60 * 60);
+
+/// Asks within which traffic is back where a rollback is instant.
+const AT_ONCE: usize = 5;
 
 pub async fn from_staged(workshop: &dyn Workshop) -> Outcome {
     let mut trial = Trial::begin(workshop).await?;
@@ -101,18 +108,15 @@ pub async fn traffic_first(workshop: &dyn Workshop) -> Outcome {
         return not_tried("the ladder has one share, which is all of the traffic");
     }
     trial.climb(below).await?;
+    let drain = std::mem::replace(&mut trial.target.ladder.drain, LONG_DRAIN);
     let order = trial.order(DesiredState::Withdrawn);
-    for _ in 0..8 {
-        // No time passes here: whatever drains or stops must not be waited for before the traffic is back.
-        trial.told(&order).await?;
-        if trial.rig.truth().await.candidate_share.is_zero() {
-            return trial.settle(&order).await;
-        }
-    }
+    let back = trial.ask_times(&order, AT_ONCE).await?;
     let left = trial.rig.truth().await.candidate_share;
-    trial.fail(format!(
-        "asked eight times to take the traffic back, {left} is still on the candidate"
-    ))
+    trial.check(left.is_zero(), || {
+        format!("asked {AT_ONCE} times to take the traffic back, {left} is still on the candidate: {back:?}")
+    })?;
+    trial.target.ladder.drain = drain;
+    trial.settle(&order).await
 }
 
 pub async fn and_out_again(workshop: &dyn Workshop) -> Outcome {
