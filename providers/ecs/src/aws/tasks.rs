@@ -1,0 +1,73 @@
+//! Stopped tasks and what is said about them.
+
+use aws_sdk_ecs::types::{Container, DesiredStatus, Task};
+use meridian_engine::ports::failure::Failure;
+
+use super::{Account, failure, instant, text};
+use crate::facts::{Ended, Stopped};
+
+/// ECS remembers stopped tasks for about an hour: three pages are more than anybody reads.
+const PAGES_MAX: usize = 3;
+
+impl Account {
+    /// The tasks of a service that have stopped lately.
+    pub async fn stopped_tasks(&self, cluster: &str, service: &str) -> Result<Vec<Stopped>, Failure> {
+        let mut stopped = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..PAGES_MAX {
+            let answer = self
+                .ecs
+                .list_tasks()
+                .cluster(cluster)
+                .service_name(service)
+                .desired_status(DesiredStatus::Stopped)
+                .max_results(100)
+                .set_next_token(token)
+                .send()
+                .await
+                .map_err(|error| failure::of("ecs:ListTasks", &error))?;
+            stopped.extend(self.described(cluster, answer.task_arns()).await?);
+            match answer.next_token {
+                Some(next) if !next.is_empty() => token = Some(next),
+                Some(_) | None => break,
+            }
+        }
+        Ok(stopped)
+    }
+
+    async fn described(&self, cluster: &str, arns: &[String]) -> Result<Vec<Stopped>, Failure> {
+        if arns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = self
+            .ecs
+            .describe_tasks()
+            .cluster(cluster)
+            .set_tasks(Some(arns.to_vec()))
+            .send()
+            .await
+            .map_err(|error| failure::of("ecs:DescribeTasks", &error))?;
+        Ok(answer.tasks().iter().map(stopped).collect())
+    }
+}
+
+fn stopped(task: &Task) -> Stopped {
+    Stopped {
+        task_definition: text(task.task_definition_arn()),
+        code: task.stop_code().map(|code| code.as_str().to_owned()),
+        reason: task.stopped_reason().map(ToOwned::to_owned),
+        containers: task.containers().iter().map(ended).collect(),
+        started: instant(task.started_at()),
+        stopped: instant(task.stopped_at()),
+        created: instant(task.created_at()),
+    }
+}
+
+fn ended(container: &Container) -> Ended {
+    Ended {
+        name: text(container.name()),
+        image: container.image().map(ToOwned::to_owned),
+        exit_code: container.exit_code(),
+        reason: container.reason().map(ToOwned::to_owned),
+    }
+}

@@ -1,0 +1,513 @@
+//! Amazon ECS as a cloud of the engine: looks afresh at every call, takes one step at most, and remembers nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use meridian_engine::ports::failure::{Failure, Lasting};
+use meridian_engine::ports::provider::{Fence, Observed, Order, Provider, Target};
+use meridian_engine::run::effect::{DesiredState, Progress};
+use meridian_workflows::workflow::Exposure;
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+
+use crate::aws::Account;
+use crate::aws::definitions::Definition;
+use crate::aws::orders::Way;
+use crate::aws::sets::NewSet;
+use crate::fence::{self, Marks};
+use crate::look::{self, Ground, Means, Native, Pair};
+use crate::observed::{self, Picture};
+use crate::pair;
+use crate::release;
+use crate::settings::{self, Place, Settings};
+use crate::strategy::{self, Strategy};
+use crate::{native, weights};
+
+/// Each call ends before the engine gives it up.
+const CALL_MAX: Duration = Duration::from_secs(25);
+
+/// What tells the time. Drains, kept baselines and the age of crashes are counted by it.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The provider `ecs`.
+pub struct EcsCloud {
+    now: Now,
+    accounts: Mutex<HashMap<Place, Arc<Account>>>,
+    /// What task definitions say. A revision never changes, so this is no memory of what goes on.
+    definitions: Mutex<HashMap<String, Definition>>,
+}
+
+impl std::fmt::Debug for EcsCloud {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EcsCloud").finish_non_exhaustive()
+    }
+}
+
+impl Default for EcsCloud {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EcsCloud {
+    /// A provider that finds credentials as every AWS tool does: environment, profile, process, container or instance role.
+    pub fn new() -> EcsCloud {
+        EcsCloud::with_clock(Arc::new(Timestamp::now))
+    }
+
+    /// The same with another clock, for platforms whose time is not ours.
+    pub fn with_clock(now: Now) -> EcsCloud {
+        EcsCloud {
+            now,
+            accounts: Mutex::new(HashMap::new()),
+            definitions: Mutex::new(HashMap::new()),
+        }
+    }
+
+    async fn account(&self, place: &Place) -> Arc<Account> {
+        if let Some(account) = self.accounts.lock().get(place) {
+            return account.clone();
+        }
+        let account = Arc::new(Account::open(place).await);
+        self.accounts.lock().insert(place.clone(), account.clone());
+        account
+    }
+
+    /// Runs one call within its time. After a lasting failure credentials are read afresh: somebody may have mended them.
+    async fn within<T>(&self, place: &Place, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let result = tokio::time::timeout(CALL_MAX, call).await;
+        let result = result.unwrap_or_else(|_| Err(Failure::transient("AWS takes too long to answer")));
+        if let Err(failure) = &result
+            && (failure.lasting == Lasting::Yes || failure.what.contains("credentials"))
+        {
+            self.accounts.lock().remove(place);
+        }
+        result
+    }
+
+    async fn definition(&self, account: &Account, arn: &str) -> Result<Definition, Failure> {
+        if let Some(known) = self.definitions.lock().get(arn) {
+            return Ok(known.clone());
+        }
+        let definition = account.definition(arn).await?;
+        self.definitions.lock().insert(arn.to_owned(), definition.clone());
+        Ok(definition)
+    }
+
+    async fn look(&self, account: &Account, settings: &Settings, target: &Target) -> Result<Observed, Failure> {
+        let ground = look::ground(account, settings, &target.ladder).await?;
+        let scene = Scene::look(account, settings, &ground).await?;
+        let picture = scene.picture(&ground);
+        let serving = picture.serving().map(ToOwned::to_owned);
+        let serving = serving.ok_or_else(|| Failure::transient("ECS does not say yet what the service runs"))?;
+        let serving = self.definition(account, &serving).await?;
+        let container = settings.container.as_deref().or(ground.container());
+        let candidate = release::resolve(account, settings, &target.release, &serving, container).await?;
+        let mut names = BTreeMap::new();
+        for running in &picture.running {
+            let definition = self.definition(account, &running.task_definition).await?;
+            names.insert(
+                definition.arn.clone(),
+                release::version(&definition, &target.release, container),
+            );
+        }
+        names.insert(candidate.pinned.clone(), candidate.clone());
+        let illness = scene
+            .illness(account, settings, &ground, &candidate.pinned, (self.now)())
+            .await?;
+        Ok(picture.observed(&ground, candidate, &names, illness))
+    }
+
+    async fn carry_out(
+        &self,
+        account: &Account,
+        settings: &Settings,
+        target: &Target,
+        order: &Order,
+    ) -> Result<Progress, Failure> {
+        let ground = look::ground(account, settings, &target.ladder).await?;
+        if let Some(stale) = fenced(account, &ground, order.fence()).await? {
+            return Ok(stale);
+        }
+        let scene = Scene::look(account, settings, &ground).await?;
+        let desired = order.desired();
+        let now = (self.now)();
+        let candidate = desired.candidate.pinned.as_str();
+        let illness = match desired.state {
+            DesiredState::Serving(_) | DesiredState::Promoted => {
+                scene.illness(account, settings, &ground, candidate, now).await?
+            }
+            DesiredState::Reverted | DesiredState::Withdrawn => None,
+        };
+        let step = match &scene {
+            Scene::Native(native, strategy) => {
+                let sight = native.sight(&ground, *strategy, order.fence().claim, illness.as_ref());
+                Step::Native(native::next(&sight, desired))
+            }
+            Scene::Pair(pair) => {
+                let sight = pair_sight(pair, &ground, target, order.fence(), now, illness.as_ref());
+                Step::Pair(pair::next(&sight, desired))
+            }
+        };
+        match &step {
+            Step::Native(native::Step::Rest(progress)) | Step::Pair(pair::Step::Rest(progress)) => {
+                return Ok(progress.clone());
+            }
+            Step::Native(_) | Step::Pair(_) => {}
+        }
+        // The last look before anything is changed: ECS has no compare-and-set for tags, so this is what keeps the window small.
+        if let Some(stale) = overtaken(account, &ground, order.fence()).await? {
+            return Ok(stale);
+        }
+        let hand = Hand {
+            account,
+            settings,
+            target,
+            ground: &ground,
+            fence: order.fence(),
+            now,
+        };
+        let why = match (&step, &scene) {
+            (Step::Native(step), Scene::Native(native, strategy)) => hand.take(step, native, *strategy).await?,
+            (Step::Pair(step), Scene::Pair(pair)) => hand.shift(step, pair).await?,
+            (Step::Native(_), Scene::Pair(_)) | (Step::Pair(_), Scene::Native(..)) => None,
+        };
+        Ok(Progress::Moving { why })
+    }
+}
+
+#[async_trait]
+impl Provider for EcsCloud {
+    async fn identify(&self, target: &Target) -> Result<String, Failure> {
+        let settings = read(target)?;
+        let account = self.account(&settings.place).await;
+        self.within(&settings.place, async {
+            let first = account.service(&settings.cluster, &settings.service).await?.facts.arn;
+            let Some(green) = &settings.green else {
+                return Ok(first);
+            };
+            let second = account.service(&settings.cluster, green).await?.facts.arn;
+            let (one, other) = if first < second {
+                (first, second)
+            } else {
+                (second, first)
+            };
+            Ok(format!("{one}+{other}"))
+        })
+        .await
+    }
+
+    async fn observe(&self, target: &Target) -> Result<Observed, Failure> {
+        let settings = read(target)?;
+        let account = self.account(&settings.place).await;
+        self.within(&settings.place, self.look(&account, &settings, target))
+            .await
+    }
+
+    async fn ensure(&self, target: &Target, order: &Order) -> Result<Progress, Failure> {
+        let settings = read(target)?;
+        match &order.desired().state {
+            DesiredState::Serving(Exposure::Shadow(_)) => return Err(Failure::lasting("ecs cannot mirror traffic")),
+            DesiredState::Serving(Exposure::Audience(_)) => {
+                return Err(Failure::lasting("ecs cannot route by audience"));
+            }
+            DesiredState::Serving(Exposure::Traffic(_))
+            | DesiredState::Promoted
+            | DesiredState::Reverted
+            | DesiredState::Withdrawn => {}
+        }
+        let account = self.account(&settings.place).await;
+        self.within(&settings.place, self.carry_out(&account, &settings, target, order))
+            .await
+    }
+}
+
+fn read(target: &Target) -> Result<Settings, Failure> {
+    settings::read(&target.settings).map_err(|why| {
+        Failure::lasting(format!(
+            "the ecs settings of region `{}` are not sound: {why}",
+            target.region
+        ))
+    })
+}
+
+/// Writes the order's fence down, unless a larger one stands there.
+async fn fenced(account: &Account, ground: &Ground, fence: Fence) -> Result<Option<Progress>, Failure> {
+    match ground.marks.fence {
+        Some(seen) if seen > fence => return Ok(Some(stale(seen))),
+        Some(seen) if seen == fence => return Ok(None),
+        Some(_) | None => {}
+    }
+    let anchor = &ground.anchor().arn;
+    account.tag(anchor, &[(fence::FENCE, fence.to_string())]).await?;
+    overtaken(account, ground, fence).await
+}
+
+/// Whether a larger fence has come meanwhile.
+async fn overtaken(account: &Account, ground: &Ground, fence: Fence) -> Result<Option<Progress>, Failure> {
+    let tags = account.tags(&ground.anchor().arn).await?;
+    let marks = Marks::read(&tags).map_err(Failure::lasting)?;
+    Ok(marks.fence.filter(|seen| *seen > fence).map(stale))
+}
+
+fn stale(seen: Fence) -> Progress {
+    Progress::Stale {
+        why: format!("an order with the fence {seen} was applied to the service before"),
+    }
+}
+
+/// What there is beyond the services themselves, by the means that shift their traffic.
+enum Scene {
+    Native(Native, Strategy),
+    Pair(Pair),
+}
+
+enum Step {
+    Native(native::Step),
+    Pair(pair::Step),
+}
+
+impl Scene {
+    async fn look(account: &Account, settings: &Settings, ground: &Ground) -> Result<Scene, Failure> {
+        Ok(match ground.means {
+            Means::Native(strategy) => Scene::Native(look::native(account, settings, ground.first()).await?, strategy),
+            Means::TaskSets | Means::TwoServices => Scene::Pair(look::pair(account, settings, ground).await?),
+        })
+    }
+
+    async fn illness(
+        &self,
+        account: &Account,
+        settings: &Settings,
+        ground: &Ground,
+        version: &str,
+        now: Timestamp,
+    ) -> Result<Option<crate::diagnosis::Illness>, Failure> {
+        match self {
+            Scene::Native(native, _) => {
+                native
+                    .illness(account, settings, &ground.first().facts, version, now)
+                    .await
+            }
+            Scene::Pair(pair) => pair.illness(account, settings, ground, version, now).await,
+        }
+    }
+
+    fn picture(&self, ground: &Ground) -> Picture {
+        match self {
+            Scene::Native(native, strategy) => observed::native(ground, native, *strategy),
+            Scene::Pair(pair) => {
+                let sum = pair.production.weights.values().copied().fold(0, u32::saturating_add);
+                let weight = |slot: usize| {
+                    pair.production
+                        .weights
+                        .get(&pair.slots[slot].target_group)
+                        .copied()
+                        .unwrap_or(0)
+                };
+                let shares = [0, 1].map(|slot| weights::share(weight(slot), sum));
+                observed::pair(pair, shares, ground.means == Means::TaskSets)
+            }
+        }
+    }
+}
+
+fn pair_sight<'a>(
+    pair: &Pair,
+    ground: &Ground,
+    target: &'a Target,
+    fence: Fence,
+    now: Timestamp,
+    illness: Option<&'a crate::diagnosis::Illness>,
+) -> pair::Sight<'a> {
+    pair::Sight {
+        slots: pair.slots.clone(),
+        full: pair.full,
+        production: pair.production.clone(),
+        test: pair.test.clone(),
+        now,
+        shifted: ground.marks.shifted,
+        promoted: ground.marks.promoted(fence),
+        ladder: &target.ladder,
+        illness,
+    }
+}
+
+/// What carries one step out.
+struct Hand<'a> {
+    account: &'a Account,
+    settings: &'a Settings,
+    target: &'a Target,
+    ground: &'a Ground,
+    fence: Fence,
+    now: Timestamp,
+}
+
+impl Hand<'_> {
+    /// A step of ECS's own deployments. What has to be remembered is written down before what makes it necessary.
+    async fn take(&self, step: &native::Step, native: &Native, strategy: Strategy) -> Result<Option<String>, Failure> {
+        let (cluster, seen) = (self.settings.cluster.as_str(), self.ground.first());
+        let newest = native.newest.as_ref().map(|newest| newest.arn.as_str());
+        let shifts_traffic = seen.facts.shifts_traffic();
+        Ok(Some(match step {
+            native::Step::Climb { task_definition } => {
+                self.mark_since(newest).await?;
+                let bake = strategy::bake_minutes(&self.target.ladder);
+                let way = Way::gated(self.settings, strategy, bake);
+                self.account.deploy(cluster, seen, task_definition, &way).await?;
+                format!("a deployment of {task_definition} is ordered")
+            }
+            native::Step::Return { task_definition } => {
+                self.mark_since(newest).await?;
+                let way = Way::at_once(self.settings, shifts_traffic);
+                self.account.deploy(cluster, seen, task_definition, &way).await?;
+                format!("a deployment back to {task_definition} is ordered")
+            }
+            native::Step::Continue { deployment, hook, to } => {
+                let mark = fence::step_of(deployment, hook, *to);
+                self.account
+                    .tag(&self.ground.anchor().arn, &[(fence::STEP, mark)])
+                    .await?;
+                self.account.go_on(deployment, hook).await?;
+                format!("ECS is let go on to {to}")
+            }
+            native::Step::RollBack { deployment, hook } => {
+                self.mark_since(Some(deployment)).await?;
+                self.account.roll_back(deployment, hook.as_deref()).await?;
+                "ECS is told to roll back".to_owned()
+            }
+            native::Step::Acknowledge { deployment } => {
+                self.mark_since(Some(deployment)).await?;
+                "ECS has rolled back".to_owned()
+            }
+            native::Step::Ungate => {
+                self.account.ungate(cluster, seen).await?;
+                "the pause hook is taken out of the service".to_owned()
+            }
+            native::Step::Rest(_) => return Ok(None),
+        }))
+    }
+
+    async fn mark_since(&self, deployment: Option<&str>) -> Result<(), Failure> {
+        let mark = fence::since_of(self.fence.claim, deployment);
+        self.account
+            .tag(&self.ground.anchor().arn, &[(fence::SINCE, mark)])
+            .await
+    }
+
+    /// A step of two sets of tasks behind one rule.
+    async fn shift(&self, step: &pair::Step, pair: &Pair) -> Result<Option<String>, Failure> {
+        let anchor = self.ground.anchor().arn.as_str();
+        Ok(Some(match step {
+            pair::Step::Place {
+                slot,
+                task_definition,
+                capacity,
+            } => {
+                self.place(*slot, task_definition, *capacity, pair).await?;
+                format!("{task_definition} is started")
+            }
+            pair::Step::Scale { slot, capacity } => {
+                self.scale(*slot, *capacity, pair).await?;
+                format!("a version is scaled to {} tasks", capacity.tasks)
+            }
+            pair::Step::Weigh { weights } => {
+                let shifted = self.now.as_second().to_string();
+                self.account.tag(anchor, &[(fence::SHIFTED, shifted)]).await?;
+                let groups = [0, 1].map(|slot| (pair.slots[slot].target_group.as_str(), weights[slot]));
+                self.account.weigh(look::production(self.settings)?, &groups).await?;
+                format!("the weights {} : {} are written", weights[0], weights[1])
+            }
+            pair::Step::Test { slot } => {
+                if let Some(rule) = &self.settings.rules.test {
+                    self.account
+                        .weigh(rule, &[(pair.slots[*slot].target_group.as_str(), 1)])
+                        .await?;
+                }
+                "the testers' rule is written".to_owned()
+            }
+            pair::Step::MarkPromotion => {
+                let mark = fence::promotion_of(self.fence, self.now);
+                self.account.tag(anchor, &[(fence::PROMOTED, mark)]).await?;
+                "the promotion is under way".to_owned()
+            }
+            pair::Step::MakePrimary { slot } => {
+                if let Some(arm) = &pair.slots[*slot].arm {
+                    self.account
+                        .make_primary(&self.settings.cluster, &self.ground.first().facts.arn, &arm.id)
+                        .await?;
+                }
+                "the task set is made the primary one".to_owned()
+            }
+            pair::Step::Vacate { slot } => {
+                self.vacate(*slot, pair).await?;
+                "an old version's tasks are removed".to_owned()
+            }
+            pair::Step::Rest(_) => return Ok(None),
+        }))
+    }
+
+    async fn place(&self, slot: usize, version: &str, capacity: pair::Capacity, pair: &Pair) -> Result<(), Failure> {
+        let cluster = self.settings.cluster.as_str();
+        if self.ground.means == Means::TwoServices {
+            let service = self.service(slot)?;
+            return self
+                .account
+                .resize(cluster, service, capacity.tasks, Some(version))
+                .await;
+        }
+        let seen = self.ground.first();
+        let target_group = pair.slots[slot].target_group.as_str();
+        // The same for every try of this order, whoever owns the run by then; another order makes another set.
+        let Fence { claim, seq, .. } = self.fence;
+        let digest = Sha256::digest(format!("{claim}.{seq} {} {version} {target_group}", seen.facts.arn));
+        let token: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let new = NewSet {
+            task_definition: version,
+            target_group,
+            share: capacity.share,
+            token,
+            external_id: format!("meridian-{}", self.fence),
+        };
+        self.account.create_set(cluster, seen, new).await
+    }
+
+    async fn scale(&self, slot: usize, capacity: pair::Capacity, pair: &Pair) -> Result<(), Failure> {
+        let cluster = self.settings.cluster.as_str();
+        match (&self.ground.means, &pair.slots[slot].arm) {
+            (Means::TwoServices, _) => {
+                self.account
+                    .resize(cluster, self.service(slot)?, capacity.tasks, None)
+                    .await
+            }
+            (_, Some(arm)) => {
+                let service = &self.ground.first().facts.arn;
+                self.account.scale_set(cluster, service, &arm.id, capacity.share).await
+            }
+            (_, None) => Ok(()),
+        }
+    }
+
+    async fn vacate(&self, slot: usize, pair: &Pair) -> Result<(), Failure> {
+        let cluster = self.settings.cluster.as_str();
+        match (&self.ground.means, &pair.slots[slot].arm) {
+            (Means::TwoServices, _) => self.account.resize(cluster, self.service(slot)?, 0, None).await,
+            (_, Some(arm)) => {
+                self.account
+                    .delete_set(cluster, &self.ground.first().facts.arn, &arm.id)
+                    .await
+            }
+            (_, None) => Ok(()),
+        }
+    }
+
+    fn service(&self, slot: usize) -> Result<&str, Failure> {
+        let seen = self.ground.services.get(slot);
+        seen.map(|seen| seen.facts.arn.as_str())
+            .ok_or_else(|| Failure::lasting("`services` names two services"))
+    }
+}

@@ -1,0 +1,201 @@
+//! What Meridian writes down on a service: the newest order, and what must outlive the process that gave it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use meridian_engine::ports::provider::Fence;
+use meridian_workflows::share::Share;
+
+/// The tag that holds the newest order's fence, as `claim.epoch.seq`.
+pub const FENCE: &str = "meridian/fence";
+/// The tag that names the service deployment up to which everything has been dealt with, as `claim deployment`: only what comes
+/// after it belongs to that claim's orders.
+pub const SINCE: &str = "meridian/since";
+/// The tag that holds which pause hook was let go on and where to: `deployment hook hundredths`.
+pub const STEP: &str = "meridian/step";
+/// The tag that holds when weights were last changed, in seconds of Unix time.
+pub const SHIFTED: &str = "meridian/shifted";
+/// The tag that holds which order asked for promotion first, and when: `claim.seq seconds`.
+pub const PROMOTED: &str = "meridian/promoted";
+
+/// Says that no service deployment was there yet.
+pub const NONE_YET: &str = "none";
+
+/// What the tags of a service say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    pub fence: Option<Fence>,
+    since: Option<(u64, String)>,
+    step: Option<(String, String, Share)>,
+    pub shifted: Option<Timestamp>,
+    promoted: Option<(u64, u64, Timestamp)>,
+}
+
+impl Marks {
+    /// Reads the tags.
+    ///
+    /// *Errors*: a fence that cannot be read. Taking it for none would let an older order through.
+    pub fn read(tags: &BTreeMap<String, String>) -> Result<Marks, String> {
+        let fence = match tags.get(FENCE) {
+            None => None,
+            Some(text) => Some(
+                parse(text)
+                    .ok_or_else(|| format!("the tag `{FENCE}` holds `{text}`, which is no fence; remove the tag"))?,
+            ),
+        };
+        Ok(Marks {
+            fence,
+            since: tags.get(SINCE).and_then(|text| {
+                let (claim, deployment) = text.split_once(' ')?;
+                Some((claim.parse().ok()?, deployment.to_owned()))
+            }),
+            step: tags.get(STEP).and_then(|text| step(text)),
+            shifted: tags.get(SHIFTED).and_then(|text| seconds(text)),
+            promoted: tags.get(PROMOTED).and_then(|text| promotion(text)),
+        })
+    }
+
+    /// Up to which deployment everything has been dealt with under this claim.
+    pub fn since(&self, claim: u64) -> Option<&str> {
+        self.since
+            .as_ref()
+            .filter(|(by, _)| *by == claim)
+            .map(|(_, deployment)| deployment.as_str())
+    }
+
+    /// The last hook of this deployment that was let go on, and where to.
+    pub fn step(&self, deployment: &str) -> Option<(&str, Share)> {
+        let (of, hook, to) = self.step.as_ref()?;
+        (of == short(deployment)).then_some((hook.as_str(), *to))
+    }
+
+    /// When the promotion that this order asks for was first asked for.
+    pub fn promoted(&self, fence: Fence) -> Option<Timestamp> {
+        self.promoted
+            .filter(|(claim, seq, _)| (*claim, *seq) == (fence.claim, fence.seq))
+            .map(|(_, _, at)| at)
+    }
+}
+
+/// The text of the tag [`SINCE`].
+pub fn since_of(claim: u64, deployment: Option<&str>) -> String {
+    format!("{claim} {}", deployment.map_or(NONE_YET, short))
+}
+
+/// The text of the tag [`STEP`].
+pub fn step_of(deployment: &str, hook: &str, to: Share) -> String {
+    format!("{} {hook} {}", short(deployment), to.basis_points())
+}
+
+/// The last part of an ARN, which is unique within a service: a tag holds 256 characters.
+pub fn short(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
+}
+
+fn step(text: &str) -> Option<(String, String, Share)> {
+    let mut parts = text.split(' ');
+    let (deployment, hook, to) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((
+        deployment.to_owned(),
+        hook.to_owned(),
+        Share::from_basis_points(to.parse().ok()?).ok()?,
+    ))
+}
+
+/// The text of the promotion's tag.
+pub fn promotion_of(fence: Fence, at: Timestamp) -> String {
+    format!("{}.{} {}", fence.claim, fence.seq, at.as_second())
+}
+
+fn parse(text: &str) -> Option<Fence> {
+    let mut parts = text.split('.').map(|part| part.parse::<u64>().ok());
+    let fence = Fence {
+        claim: parts.next()??,
+        epoch: parts.next()??,
+        seq: parts.next()??,
+    };
+    parts.next().is_none().then_some(fence)
+}
+
+fn seconds(text: &str) -> Option<Timestamp> {
+    Timestamp::from_second(text.trim().parse().ok()?).ok()
+}
+
+fn promotion(text: &str) -> Option<(u64, u64, Timestamp)> {
+    let (order, at) = text.split_once(' ')?;
+    let (claim, seq) = order.split_once('.')?;
+    Some((claim.parse().ok()?, seq.parse().ok()?, seconds(at)?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+    use meridian_engine::ports::provider::Fence;
+    use meridian_workflows::share::Share;
+    use proptest::prelude::{prop_assert_eq, proptest};
+
+    use super::{FENCE, Marks, PROMOTED, SINCE, STEP, promotion_of, since_of, step_of};
+
+    fn tags(pairs: &[(&str, String)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect()
+    }
+
+    #[test]
+    fn a_fence_that_cannot_be_read_is_no_missing_one() {
+        assert_eq!(Marks::read(&BTreeMap::new()).unwrap(), Marks::default());
+        for text in ["", "1.2", "1.2.3.4", "1.2.x", "-1.2.3"] {
+            assert!(Marks::read(&tags(&[(FENCE, text.to_owned())])).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_promotion_counts_for_its_own_order_only() {
+        let fence = |seq| Fence {
+            claim: 3,
+            epoch: 9,
+            seq,
+        };
+        let at = Timestamp::from_second(1_700_000_000).unwrap();
+        let marks = Marks::read(&tags(&[(PROMOTED, promotion_of(fence(7), at))])).unwrap();
+        assert_eq!(marks.promoted(fence(7)), Some(at));
+        let taken_over = Fence { epoch: 10, ..fence(7) };
+        assert_eq!(
+            marks.promoted(taken_over),
+            Some(at),
+            "the order is the same under the next owner"
+        );
+        assert_eq!(marks.promoted(fence(8)), None);
+    }
+
+    #[test]
+    fn marks_of_another_claim_or_deployment_say_nothing() {
+        let ten = Share::percent(10).unwrap();
+        let marks = Marks::read(&tags(&[
+            (SINCE, since_of(4, Some("arn:aws:ecs:x:1:service-deployment/c/s/abc"))),
+            (
+                STEP,
+                step_of("arn:aws:ecs:x:1:service-deployment/c/s/abc", "ecs-pause-1", ten),
+            ),
+        ]))
+        .unwrap();
+        assert_eq!((marks.since(4), marks.since(5)), (Some("abc"), None));
+        assert_eq!(marks.step("other/abc"), Some(("ecs-pause-1", ten)));
+        assert_eq!(marks.step("other/abd"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_fence_reads_back(claim: u64, epoch: u64, seq: u64) {
+            let fence = Fence { claim, epoch, seq };
+            let read = Marks::read(&tags(&[(FENCE, fence.to_string())])).unwrap();
+            prop_assert_eq!(read.fence, Some(fence));
+        }
+    }
+}

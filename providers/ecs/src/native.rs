@@ -1,0 +1,723 @@
+//! ECS's own deployments: what the next step is, given what is there and what is wanted.
+//!
+//! A gated deployment stops at a pause hook before every shift of production traffic; it goes on when an order asks for more than
+//! the candidate has. ECS takes the steps, keeps both versions up and goes back by itself when nobody answers.
+
+use meridian_engine::run::effect::{Desired, DesiredState, Progress};
+use meridian_workflows::share::Share;
+
+use crate::diagnosis::Illness;
+use crate::facts::{Course, Deployment, Revision};
+use crate::fence;
+use crate::strategy::Strategy;
+
+/// The lifecycle stage whose pause hook holds a deployment before each shift.
+pub const GATE: &str = "PRE_PRODUCTION_TRAFFIC_SHIFT";
+/// What ECS asks for and what a listener shows may differ by a rounding of weights, in hundredths of a percent.
+const TOLERANCE: u16 = 10;
+
+/// What there is, read afresh for each call.
+#[derive(Clone, Debug)]
+pub struct Sight<'a> {
+    pub strategy: Strategy,
+    /// The newest of all service deployments.
+    pub newest: Option<&'a Deployment>,
+    /// The deployment up to which everything has been dealt with under this claim; nothing where the claim has done nothing yet.
+    pub since: Option<&'a str>,
+    /// The last hook that was let go on, and the share that the candidate must have reached after it.
+    pub step: Option<(&'a str, Share)>,
+    /// What the service says it runs: all there is to know where it has no deployment of the last 90 days.
+    pub task_definition: Option<&'a str>,
+    /// The share of the newest deployment's target revision by the listener itself, where that can be read.
+    pub listener: Option<Share>,
+    /// What is wrong with the candidate.
+    pub illness: Option<&'a Illness>,
+    /// Whether the service is still configured to pause.
+    pub is_gated: bool,
+}
+
+/// The next thing to do. Each changes at most one thing, and is harmless when done twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Deploy this task definition, in the ladder's way and stopping before every shift.
+    Climb { task_definition: String },
+    /// Deploy this task definition at once: the way back where the old tasks are gone.
+    Return { task_definition: String },
+    /// Let the paused deployment take its next step, which leads to this share.
+    Continue {
+        deployment: String,
+        hook: String,
+        to: Share,
+    },
+    /// Make ECS go back to the source revision.
+    RollBack { deployment: String, hook: Option<String> },
+    /// Write down that what happened up to this deployment has been dealt with.
+    Acknowledge { deployment: String },
+    /// Take the pause hook out of the service, so that other people's deployments do not stop at it.
+    Ungate,
+    /// Nothing.
+    Rest(Progress),
+}
+
+fn moving(why: impl Into<String>) -> Step {
+    Step::Rest(Progress::Moving { why: Some(why.into()) })
+}
+
+fn stuck(why: impl Into<String>) -> Step {
+    Step::Rest(Progress::Stuck { why: why.into() })
+}
+
+/// Decides the next step.
+pub fn next(sight: &Sight<'_>, desired: &Desired) -> Step {
+    let candidate = desired.candidate.pinned.as_str();
+    let baseline = desired.baseline.pinned.as_str();
+    if candidate == baseline {
+        return alone(sight, candidate);
+    }
+    match &desired.state {
+        DesiredState::Serving(exposure) => serve(sight, candidate, baseline, exposure.traffic()),
+        DesiredState::Promoted => promote(sight, candidate, baseline),
+        DesiredState::Reverted => go_back(sight, candidate, baseline),
+        DesiredState::Withdrawn => match go_back(sight, candidate, baseline) {
+            Step::Rest(Progress::Settled) if sight.is_gated => Step::Ungate,
+            step => step,
+        },
+    }
+}
+
+/// A release of what already serves: it only has to be alone.
+fn alone(sight: &Sight<'_>, version: &str) -> Step {
+    match sight.newest {
+        Some(deployment) if matches!(deployment.status.course(), Course::Forward | Course::Back) => {
+            moving(told(deployment))
+        }
+        _ if sight.serving() == Some(version) => Step::Rest(Progress::Settled),
+        _ => stuck(format!("the service does not run {version}")),
+    }
+}
+
+fn serve(sight: &Sight<'_>, candidate: &str, baseline: &str, wanted: Share) -> Step {
+    let Some(deployment) = sight.newest else {
+        return begin(sight, candidate, baseline, wanted);
+    };
+    match deployment.status.course() {
+        Course::Forward if deployment.is_to(candidate) => climb(sight, deployment, wanted),
+        Course::Forward if deployment.is_to(baseline) => moving(format!("the way back to {baseline} is not over yet")),
+        Course::Forward => foreign(deployment),
+        Course::Back if sight.is_ours(deployment) && deployment.is_to(candidate) => {
+            stuck(rolled_back(sight, deployment))
+        }
+        Course::Back => moving(told(deployment)),
+        Course::Arrived if deployment.is_to(candidate) => match wanted.is_full() {
+            true => healthy(sight, arrived(sight)),
+            false => Step::Return {
+                task_definition: baseline.to_owned(),
+            },
+        },
+        Course::Returned | Course::Broken if sight.is_ours(deployment) => stuck(rolled_back(sight, deployment)),
+        Course::Arrived | Course::Returned | Course::Broken => begin(sight, candidate, baseline, wanted),
+    }
+}
+
+/// The candidate serves everything, if the listener agrees.
+fn arrived(sight: &Sight<'_>) -> Step {
+    match sight.listener {
+        Some(shown) if differ(shown, Share::FULL) => stuck(format!(
+            "the deployment is over and the listener sends {shown} to the candidate: somebody changed its rule"
+        )),
+        Some(_) | None => Step::Rest(Progress::Settled),
+    }
+}
+
+/// No deployment of the candidate is under way.
+fn begin(sight: &Sight<'_>, candidate: &str, baseline: &str, wanted: Share) -> Step {
+    match sight.serving() {
+        Some(version) if version == candidate && wanted.is_full() => healthy(sight, Step::Rest(Progress::Settled)),
+        Some(version) if version == candidate => Step::Return {
+            task_definition: baseline.to_owned(),
+        },
+        // A rolling deployment cannot wait at 0 %: staged means that the task definition is there.
+        Some(version) if version == baseline && sight.strategy == Strategy::Rolling && wanted.is_zero() => {
+            Step::Rest(Progress::Settled)
+        }
+        Some(version) if version == baseline => Step::Climb {
+            task_definition: candidate.to_owned(),
+        },
+        Some(other) => stuck(format!(
+            "the service runs {other}, which is neither the candidate nor the baseline"
+        )),
+        None => moving("ECS does not say yet what the service runs"),
+    }
+}
+
+/// The candidate's deployment is under way.
+fn climb(sight: &Sight<'_>, deployment: &Deployment, wanted: Share) -> Step {
+    let roll_back = || Step::RollBack {
+        deployment: deployment.arn.clone(),
+        hook: deployment.paused.as_ref().map(|pause| pause.hook.clone()),
+    };
+    let strategy = deployment.strategy.unwrap_or(sight.strategy);
+    if strategy == Strategy::Rolling {
+        return match wanted.is_full() {
+            true => healthy(sight, moving(told(deployment))),
+            false => roll_back(),
+        };
+    }
+    let asked = deployment.target.as_ref().and_then(|target| target.weight);
+    let Some(has) = asked.or(sight.listener) else {
+        return healthy(sight, moving(told(deployment)));
+    };
+    let shown = sight.listener.unwrap_or(has);
+    // ECS only ever goes back to 0 %: less than there is now means back, and up again from there.
+    if exceeds(has.max(shown), wanted) {
+        return roll_back();
+    }
+    if !deployment.alarms.is_empty() {
+        return stuck(format!("in ALARM: {}", deployment.alarms.join(", ")));
+    }
+    if differ(has, shown) {
+        return moving(format!("ECS asked for {has} and the listener still sends {shown}"));
+    }
+    let is_there = !exceeds(wanted, has);
+    match &deployment.paused {
+        _ if wanted.is_full() && is_there => ready(sight, deployment, Step::Rest(Progress::Settled)),
+        Some(_) if is_there => ready(sight, deployment, Step::Rest(Progress::Settled)),
+        Some(pause) => {
+            // What ECS shows may lag behind a step that it has already taken: going on then would be one step too many.
+            if let Some((hook, reached)) = sight.step
+                && hook != pause.hook
+                && exceeds(reached, has)
+            {
+                return moving(format!("ECS shows {has} and has been let go on to {reached}"));
+            }
+            let to = strategy.after(has);
+            if exceeds(to, wanted) {
+                return stuck(format!(
+                    "the next step of this deployment leads to {to}, and {wanted} is wanted"
+                ));
+            }
+            let step = Step::Continue {
+                deployment: deployment.arn.clone(),
+                hook: pause.hook.clone(),
+                to,
+            };
+            ready(sight, deployment, step)
+        }
+        None => healthy(sight, moving(told(deployment))),
+    }
+}
+
+fn exceeds(one: Share, other: Share) -> bool {
+    one.basis_points()
+        > other
+            .basis_points()
+            .saturating_add(if other.is_zero() { 0 } else { TOLERANCE - 1 })
+}
+
+fn differ(one: Share, other: Share) -> bool {
+    one.basis_points().abs_diff(other.basis_points()) > TOLERANCE || one.is_zero() != other.is_zero()
+}
+
+/// The step, once the candidate is not ill.
+fn healthy(sight: &Sight<'_>, step: Step) -> Step {
+    match sight.illness {
+        Some(illness) if illness.is_lasting => stuck(&illness.why),
+        Some(illness) => moving(&illness.why),
+        None => step,
+    }
+}
+
+/// The step, once all the candidate's tasks run and it is not ill.
+fn ready(sight: &Sight<'_>, deployment: &Deployment, step: Step) -> Step {
+    let Some(target) = &deployment.target else {
+        return moving("ECS does not say yet which revision it deploys");
+    };
+    if target.requested == 0 || target.running < target.requested {
+        let why = format!("{} of {} tasks of the candidate run", target.running, target.requested);
+        return healthy(sight, moving(why));
+    }
+    healthy(sight, step)
+}
+
+fn promote(sight: &Sight<'_>, candidate: &str, baseline: &str) -> Step {
+    if let Some(deployment) = sight.newest
+        && deployment.status.course() == Course::Forward
+        && deployment.is_to(candidate)
+    {
+        return match climb(sight, deployment, Share::FULL) {
+            Step::Rest(Progress::Settled) => moving("ECS keeps the old tasks until its bake time is over"),
+            step => step,
+        };
+    }
+    match serve(sight, candidate, baseline, Share::FULL) {
+        Step::Rest(Progress::Settled) if sight.is_gated => Step::Ungate,
+        step => step,
+    }
+}
+
+fn go_back(sight: &Sight<'_>, candidate: &str, baseline: &str) -> Step {
+    let back = || Step::Return {
+        task_definition: baseline.to_owned(),
+    };
+    let Some(deployment) = sight.newest else {
+        return match sight.serving() {
+            Some(version) if version == baseline => Step::Rest(Progress::Settled),
+            _ => back(),
+        };
+    };
+    match deployment.status.course() {
+        Course::Forward if deployment.is_to(baseline) => moving(told(deployment)),
+        Course::Forward if deployment.is_to(candidate) => Step::RollBack {
+            deployment: deployment.arn.clone(),
+            hook: deployment.paused.as_ref().map(|pause| pause.hook.clone()),
+        },
+        Course::Forward => foreign(deployment),
+        Course::Back => moving(told(deployment)),
+        // The way back itself failed: another try would end the same way, and somebody has to look.
+        Course::Returned | Course::Broken if deployment.is_to(baseline) && sight.is_ours(deployment) => {
+            stuck(format!("the way back failed: {}", told(deployment)))
+        }
+        Course::Returned if sight.is_ours(deployment) => Step::Acknowledge {
+            deployment: deployment.arn.clone(),
+        },
+        Course::Returned | Course::Arrived if sight.serving() == Some(baseline) => Step::Rest(Progress::Settled),
+        Course::Returned | Course::Arrived | Course::Broken => back(),
+    }
+}
+
+fn foreign(deployment: &Deployment) -> Step {
+    let what = deployment.task_definition().unwrap_or("another version");
+    stuck(format!(
+        "a deployment of {what} that this run did not order is under way"
+    ))
+}
+
+/// What ECS says about a deployment that went back by itself.
+fn rolled_back(sight: &Sight<'_>, deployment: &Deployment) -> String {
+    let rollback = deployment
+        .rollback
+        .as_ref()
+        .and_then(|rollback| rollback.reason.clone());
+    let mut why = format!(
+        "ECS rolled the deployment back by itself ({})",
+        deployment.status.as_str()
+    );
+    if let Some(reason) = rollback.or_else(|| deployment.reason.clone()) {
+        why.push_str(&format!(": {reason}"));
+    }
+    if !deployment.alarms.is_empty() {
+        why.push_str(&format!("; in ALARM: {}", deployment.alarms.join(", ")));
+    }
+    if let Some(illness) = sight.illness {
+        why.push_str(&format!("; {}", illness.why));
+    }
+    why
+}
+
+/// Where a deployment is, in a few words.
+pub fn told(deployment: &Deployment) -> String {
+    let stage = deployment
+        .stage
+        .as_ref()
+        .map(|stage| format!(", {stage}"))
+        .unwrap_or_default();
+    let reason = deployment
+        .reason
+        .as_ref()
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default();
+    format!("the deployment is {}{stage}{reason}", deployment.status.as_str())
+}
+
+impl Sight<'_> {
+    /// Whether the deployment came after everything that has been dealt with.
+    fn is_ours(&self, deployment: &Deployment) -> bool {
+        self.since.is_some_and(|since| since != fence::short(&deployment.arn))
+    }
+
+    /// The task definition that serves while nothing is under way.
+    pub fn serving(&self) -> Option<&str> {
+        let Some(deployment) = self.newest else {
+            return self.task_definition;
+        };
+        match deployment.status.course() {
+            Course::Arrived => deployment.task_definition(),
+            Course::Returned => deployment.source().or(self.task_definition),
+            Course::Broken => self.task_definition,
+            Course::Forward | Course::Back => deployment.source(),
+        }
+    }
+}
+
+impl Deployment {
+    pub fn task_definition(&self) -> Option<&str> {
+        self.target
+            .as_ref()
+            .and_then(|target| target.task_definition.as_deref())
+    }
+
+    fn is_to(&self, task_definition: &str) -> bool {
+        self.task_definition() == Some(task_definition)
+    }
+
+    /// What served before, or serves again where the deployment went back.
+    pub fn source(&self) -> Option<&str> {
+        let restored = self.rollback.as_ref().and_then(|rollback| rollback.revision.as_ref());
+        let found = self.sources.iter().find(|source| Some(&source.arn) == restored);
+        found.or(self.sources.first())?.task_definition.as_deref()
+    }
+
+    /// The target revision's share of live traffic: as ECS has asked the load balancer for it, by running tasks where it shifts
+    /// no traffic.
+    pub fn share(&self, strategy: Strategy) -> Share {
+        let Some(target) = &self.target else {
+            return Share::ZERO;
+        };
+        if let Some(weight) = target.weight {
+            return weight;
+        }
+        match self.status.course() {
+            Course::Arrived => Share::FULL,
+            Course::Returned => Share::ZERO,
+            Course::Forward | Course::Back | Course::Broken => match self.strategy.unwrap_or(strategy) {
+                Strategy::Rolling => by_tasks(target, &self.sources),
+                Strategy::BlueGreen | Strategy::Canary { .. } | Strategy::Linear { .. } => Share::ZERO,
+            },
+        }
+    }
+}
+
+fn by_tasks(target: &Revision, sources: &[Revision]) -> Share {
+    let all = sources
+        .iter()
+        .map(|source| source.running)
+        .sum::<u32>()
+        .saturating_add(target.running);
+    crate::weights::share(target.running, all)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use meridian_engine::run::effect::{Desired, DesiredState, Progress};
+    use meridian_engine::run::version::Version;
+    use meridian_workflows::share::Share;
+    use meridian_workflows::workflow::Exposure;
+    use proptest::prelude::{Just, Strategy as _, any, prop_assert, prop_oneof, proptest};
+
+    use super::{Sight, Step, next};
+    use crate::diagnosis::Illness;
+    use crate::facts::{Deployment, Pause, Revision, Rollback, Status};
+    use crate::strategy::Strategy;
+
+    fn canary() -> Strategy {
+        Strategy::Canary { first: share(1_000) }
+    }
+
+    fn share(points: u16) -> Share {
+        Share::from_basis_points(points).unwrap()
+    }
+
+    fn desired(state: DesiredState) -> Desired {
+        Desired {
+            candidate: Version::named("v2"),
+            baseline: Version::named("v1"),
+            state,
+        }
+    }
+
+    fn traffic(points: u16) -> DesiredState {
+        DesiredState::Serving(Exposure::Traffic(share(points)))
+    }
+
+    fn revision(version: &str) -> Revision {
+        Revision {
+            arn: format!("revision/{version}"),
+            task_definition: Some(version.into()),
+            requested: 3,
+            running: 3,
+            ..Revision::default()
+        }
+    }
+
+    fn deployment(to: &str, from: &str, status: Status) -> Deployment {
+        Deployment {
+            arn: "deployment/2".into(),
+            created: None,
+            started: None,
+            status,
+            reason: None,
+            stage: None,
+            strategy: Some(canary()),
+            target: Some(revision(to)),
+            sources: vec![revision(from)],
+            paused: None,
+            rollback: None,
+            alarms: Vec::new(),
+        }
+    }
+
+    fn paused(points: u16) -> Deployment {
+        let mut deployment = deployment("v2", "v1", Status::InProgress);
+        deployment.target.as_mut().unwrap().weight = Some(share(points));
+        deployment.paused = Some(Pause {
+            hook: format!("hook-{points}"),
+            expires: None,
+        });
+        deployment
+    }
+
+    fn sight(newest: Option<&Deployment>) -> Sight<'_> {
+        Sight {
+            strategy: canary(),
+            newest,
+            since: Some("1"),
+            step: None,
+            task_definition: Some("v1"),
+            listener: None,
+            illness: None,
+            is_gated: true,
+        }
+    }
+
+    fn settled() -> Step {
+        Step::Rest(Progress::Settled)
+    }
+
+    fn why(step: Step) -> String {
+        match step {
+            Step::Rest(Progress::Stuck { why }) => format!("stuck: {why}"),
+            Step::Rest(Progress::Moving { why }) => format!("moving: {}", why.unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_deployment_waits_before_each_step_until_an_order_asks_for_it() {
+        assert!(matches!(next(&sight(None), &desired(traffic(0))), Step::Climb { .. }));
+        let at = |points, wanted| next(&sight(Some(&paused(points))), &desired(traffic(wanted)));
+        assert_eq!(at(0, 0), settled());
+        let on = |hook: &str, to| Step::Continue {
+            deployment: "deployment/2".into(),
+            hook: hook.into(),
+            to: share(to),
+        };
+        assert_eq!(at(0, 1_000), on("hook-0", 1_000));
+        assert_eq!(at(1_000, 1_000), settled());
+        assert_eq!(at(1_000, 10_000), on("hook-1000", 10_000));
+        assert!(
+            why(at(0, 500)).contains("leads to 10%"),
+            "a step beyond the order is not taken"
+        );
+    }
+
+    #[test]
+    fn what_ecs_shows_late_is_no_reason_for_a_second_step() {
+        let deployment = paused(0);
+        let late = Sight {
+            step: Some(("hook-before", share(1_000))),
+            ..sight(Some(&deployment))
+        };
+        assert!(why(next(&late, &desired(traffic(1_000)))).starts_with("moving: ECS shows 0%"));
+        let lost = Sight {
+            step: Some(("hook-0", share(1_000))),
+            ..sight(Some(&deployment))
+        };
+        let again = next(&lost, &desired(traffic(1_000)));
+        assert!(
+            matches!(again, Step::Continue { .. }),
+            "the same hook once more does no harm"
+        );
+        let listener = Sight {
+            listener: Some(share(1_000)),
+            ..sight(Some(&deployment))
+        };
+        assert!(why(next(&listener, &desired(traffic(1_000)))).contains("the listener still sends 10%"));
+    }
+
+    #[test]
+    fn a_candidate_without_all_its_tasks_gets_no_traffic() {
+        let mut deployment = paused(0);
+        deployment.target.as_mut().unwrap().running = 2;
+        let told = why(next(&sight(Some(&deployment)), &desired(traffic(1_000))));
+        assert_eq!(told, "moving: 2 of 3 tasks of the candidate run");
+        let illness = Illness {
+            why: "app ends again and again with exit code 9 (crash loop)".into(),
+            is_lasting: true,
+        };
+        let healthy = paused(0);
+        let ill = Sight {
+            illness: Some(&illness),
+            ..sight(Some(&healthy))
+        };
+        for wanted in [0, 1_000] {
+            assert!(why(next(&ill, &desired(traffic(wanted)))).starts_with("stuck: app ends"));
+        }
+        assert!(matches!(
+            next(&ill, &desired(DesiredState::Reverted)),
+            Step::RollBack { .. }
+        ));
+    }
+
+    #[test]
+    fn what_ecs_rolled_back_by_itself_is_stuck_with_the_reason() {
+        let mut back = deployment("v2", "v1", Status::RollbackSuccessful);
+        back.rollback = Some(Rollback {
+            reason: Some("Service deployment rolled back because of alarms".into()),
+            revision: Some("revision/v1".into()),
+        });
+        back.alarms = vec!["too-many-errors".into()];
+        let told = why(next(&sight(Some(&back)), &desired(traffic(1_000))));
+        assert!(
+            told.starts_with("stuck: ECS rolled the deployment back by itself"),
+            "{told}"
+        );
+        assert!(
+            told.contains("because of alarms") && told.contains("too-many-errors"),
+            "{told}"
+        );
+        assert!(why(next(&sight(Some(&back)), &desired(DesiredState::Promoted))).starts_with("stuck"));
+        let acknowledged = Sight {
+            since: Some("2"),
+            ..sight(Some(&back))
+        };
+        assert!(matches!(
+            next(&sight(Some(&back)), &desired(DesiredState::Reverted)),
+            Step::Acknowledge { .. }
+        ));
+        assert_eq!(next(&acknowledged, &desired(DesiredState::Reverted)), settled());
+        let retried = next(&acknowledged, &desired(traffic(0)));
+        assert!(matches!(retried, Step::Climb { .. }), "a retry starts anew");
+    }
+
+    #[test]
+    fn going_back_is_native_before_the_end_and_a_deployment_of_the_old_version_after_it() {
+        let back = |deployment: &Deployment| next(&sight(Some(deployment)), &desired(DesiredState::Withdrawn));
+        assert!(matches!(back(&paused(1_000)), Step::RollBack { hook: Some(_), .. }));
+        let mut baking = paused(10_000);
+        baking.paused = None;
+        assert!(matches!(back(&baking), Step::RollBack { hook: None, .. }));
+        let done = deployment("v2", "v1", Status::Successful);
+        let again = Step::Return {
+            task_definition: "v1".into(),
+        };
+        assert_eq!(back(&done), again);
+        assert!(why(back(&deployment("v1", "v2", Status::InProgress))).starts_with("moving"));
+        assert_eq!(back(&deployment("v1", "v2", Status::Successful)), Step::Ungate);
+        let failed = deployment("v1", "v2", Status::RollbackSuccessful);
+        assert!(why(back(&failed)).starts_with("stuck: the way back failed"));
+    }
+
+    #[test]
+    fn promotion_is_done_once_ecs_has_removed_the_old_tasks() {
+        let promote = |deployment: &Deployment, is_gated| {
+            let seen = Sight {
+                is_gated,
+                ..sight(Some(deployment))
+            };
+            next(&seen, &desired(DesiredState::Promoted))
+        };
+        let mut baking = paused(10_000);
+        baking.paused = None;
+        assert!(why(promote(&baking, true)).contains("bake time"));
+        let done = deployment("v2", "v1", Status::Successful);
+        assert_eq!(promote(&done, true), Step::Ungate);
+        assert_eq!(promote(&done, false), settled());
+        assert!(matches!(promote(&paused(1_000), true), Step::Continue { .. }));
+    }
+
+    #[test]
+    fn a_rolling_service_has_nothing_to_stage() {
+        let rolling = Sight {
+            strategy: Strategy::Rolling,
+            ..sight(None)
+        };
+        assert_eq!(next(&rolling, &desired(traffic(0))), settled());
+        assert!(matches!(next(&rolling, &desired(traffic(10_000))), Step::Climb { .. }));
+        let mut under_way = deployment("v2", "v1", Status::InProgress);
+        under_way.strategy = Some(Strategy::Rolling);
+        under_way.target.as_mut().unwrap().running = 1;
+        let seen = sight(Some(&under_way));
+        assert!(why(next(&seen, &desired(traffic(10_000)))).starts_with("moving"));
+        assert!(matches!(
+            next(&seen, &desired(DesiredState::Reverted)),
+            Step::RollBack { .. }
+        ));
+        assert_eq!(under_way.share(canary()), share(2_500), "by running tasks");
+    }
+
+    #[test]
+    fn somebody_elses_deployment_is_left_alone() {
+        let foreign = deployment("v9", "v1", Status::InProgress);
+        for state in [traffic(1_000), DesiredState::Promoted, DesiredState::Reverted] {
+            assert!(why(next(&sight(Some(&foreign)), &desired(state))).contains("v9"));
+        }
+    }
+
+    fn statuses() -> impl proptest::strategy::Strategy<Value = Status> {
+        prop_oneof![
+            Just(Status::Pending),
+            Just(Status::InProgress),
+            Just(Status::StopRequested),
+            Just(Status::Stopped),
+            Just(Status::RollbackRequested),
+            Just(Status::RollbackInProgress),
+            Just(Status::RollbackSuccessful),
+            Just(Status::RollbackFailed),
+            Just(Status::Successful),
+            Just(Status::Other("NEW".into())),
+        ]
+    }
+
+    proptest! {
+        /// Whatever ECS shows: no step leads beyond what is wanted, and a way back never lets the candidate go on.
+        #[test]
+        fn no_step_exceeds_the_order(
+            status in statuses(),
+            to in prop_oneof![Just("v1"), Just("v2"), Just("v9")],
+            has in 0_u16..=1000,
+            listener in proptest::option::of(0_u16..=1000),
+            wanted in 0_u16..=1000,
+            is_paused: bool,
+            acknowledged: bool,
+            state in 0_u8..4,
+            strategy in prop_oneof![Just(canary()), Just(Strategy::BlueGreen), Just(Strategy::Linear { step: share(500) })],
+            running in any::<u8>().prop_map(|running| u32::from(running % 5)),
+        ) {
+            let mut newest = deployment(to, "v1", status);
+            newest.strategy = Some(strategy);
+            let target = newest.target.as_mut().unwrap();
+            target.weight = Some(share(has * 10));
+            target.running = running;
+            if is_paused {
+                newest.paused = Some(Pause { hook: "h".into(), expires: None });
+            }
+            let seen = Sight {
+                listener: listener.map(|points| share(points * 10)),
+                since: Some(if acknowledged { "2" } else { "1" }),
+                ..sight(Some(&newest))
+            };
+            let state = match state {
+                0 => traffic(wanted * 10),
+                1 => DesiredState::Promoted,
+                2 => DesiredState::Reverted,
+                _ => DesiredState::Withdrawn,
+            };
+            let most = state.share();
+            let is_back = matches!(state, DesiredState::Reverted | DesiredState::Withdrawn);
+            match next(&seen, &desired(state)) {
+                Step::Continue { to, .. } => {
+                    prop_assert!(!is_back && to <= most && running >= 3);
+                    prop_assert!(listener.is_none_or(|points| points.abs_diff(has) <= 1));
+                }
+                Step::Climb { task_definition } => prop_assert!(!is_back && task_definition == "v2"),
+                Step::Return { task_definition } => prop_assert!(task_definition == "v1" && !most.is_full()),
+                Step::Rest(Progress::Settled) => prop_assert!(
+                    !most.is_zero() || newest.status != Status::InProgress || (is_paused && has == 0),
+                ),
+                Step::RollBack { .. } | Step::Acknowledge { .. } | Step::Ungate | Step::Rest(_) => {}
+            }
+        }
+    }
+}

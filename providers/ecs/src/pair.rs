@@ -1,0 +1,733 @@
+//! Two sets of tasks behind one weighted listener rule: what the next step is, given what is there and what is wanted.
+//!
+//! Order is law: capacity ready, then weight up; weight down, then drain, then capacity down.
+
+use jiff::Timestamp;
+use meridian_engine::ports::provider::Ladder;
+use meridian_engine::run::effect::{Desired, DesiredState, Progress};
+use meridian_workflows::duration::Duration;
+use meridian_workflows::share::Share;
+
+use crate::diagnosis::Illness;
+use crate::facts::Forward;
+use crate::weights;
+
+/// One percent: the least capacity that a staged version gets, rounded up to one task at least.
+const STAGED: u16 = 100;
+
+/// One of the two places for a version: a target group and what is behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    pub target_group: String,
+    pub arm: Option<Arm>,
+    /// Something behind this group is on its way out: nothing may be put there yet.
+    pub is_clearing: bool,
+}
+
+/// A task set, or a service with tasks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arm {
+    pub id: String,
+    pub task_definition: String,
+    /// Tasks that are wanted.
+    pub desired: u32,
+    /// Tasks that run and pass the target group's health check.
+    pub ready: u32,
+    /// Whether ECS has nothing left to do here.
+    pub is_steady: bool,
+    /// The primary task set; always so for a service, which knows no such thing.
+    pub is_primary: bool,
+}
+
+/// What there is, read afresh for each call.
+#[derive(Clone, Debug)]
+pub struct Sight<'a> {
+    pub slots: [Slot; 2],
+    /// The tasks that serve everything.
+    pub full: u32,
+    pub production: Forward,
+    pub test: Option<Forward>,
+    pub now: Timestamp,
+    /// When weights were last changed.
+    pub shifted: Option<Timestamp>,
+    /// When this promotion was first asked for.
+    pub promoted: Option<Timestamp>,
+    pub ladder: &'a Ladder,
+    pub illness: Option<&'a Illness>,
+}
+
+/// The next thing to do. Each changes at most one thing, and is harmless when done twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Start this version in this slot.
+    Place {
+        slot: usize,
+        task_definition: String,
+        capacity: Capacity,
+    },
+    Scale {
+        slot: usize,
+        capacity: Capacity,
+    },
+    /// Give the first slot's group and the second's these weights.
+    Weigh {
+        weights: [u32; 2],
+    },
+    /// Send the testers' traffic to this slot.
+    Test {
+        slot: usize,
+    },
+    /// Write down when the promotion was asked for.
+    MarkPromotion,
+    /// Make this slot's task set the primary one.
+    MakePrimary {
+        slot: usize,
+    },
+    /// Take this slot's tasks away.
+    Vacate {
+        slot: usize,
+    },
+    Rest(Progress),
+}
+
+/// How much of the full capacity, and how many tasks that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    pub share: Share,
+    pub tasks: u32,
+}
+
+impl Capacity {
+    /// What serves this share: rounded up, and never nothing.
+    pub fn of(share: Share, full: u32) -> Capacity {
+        let points = share.basis_points().max(STAGED);
+        let tasks = (u64::from(full) * u64::from(points)).div_ceil(10_000).max(1);
+        Capacity {
+            share: Share::from_basis_points(points).unwrap_or(Share::FULL),
+            tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// How much has to be ready before a version is relied on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    /// All of it.
+    Whole,
+    /// Half of it at least: users have to get away from the other version, now.
+    Some,
+}
+
+fn moving(why: impl Into<String>) -> Step {
+    Step::Rest(Progress::Moving { why: Some(why.into()) })
+}
+
+fn stuck(why: impl Into<String>) -> Step {
+    Step::Rest(Progress::Stuck { why: why.into() })
+}
+
+/// Decides the next step.
+pub fn next(sight: &Sight<'_>, desired: &Desired) -> Step {
+    let candidate = desired.candidate.pinned.as_str();
+    let baseline = desired.baseline.pinned.as_str();
+    if let Some(step) = sight.disorder() {
+        return step;
+    }
+    let done = if candidate == baseline {
+        sight.alone(candidate)
+    } else {
+        match &desired.state {
+            DesiredState::Serving(exposure) => sight.serve(candidate, baseline, exposure.traffic()),
+            DesiredState::Promoted => sight.promote(candidate),
+            DesiredState::Reverted => sight.revert(candidate, baseline),
+            DesiredState::Withdrawn => sight.withdraw(candidate, baseline),
+        }
+    };
+    match done {
+        Ok(()) => Step::Rest(Progress::Settled),
+        Err(step) => step,
+    }
+}
+
+/// Nothing left to do, or what comes next.
+type Done = Result<(), Step>;
+
+impl Sight<'_> {
+    /// What makes every order senseless.
+    fn disorder(&self) -> Option<Step> {
+        let groups = [&self.slots[0].target_group, &self.slots[1].target_group];
+        let other = self
+            .production
+            .weights
+            .iter()
+            .find(|(group, weight)| **weight > 0 && !groups.contains(group));
+        other.map(|(group, _)| {
+            stuck(format!(
+                "the listener rule sends traffic to a third target group, {group}"
+            ))
+        })
+    }
+
+    /// Whether the rule knows both groups. AWS checks the health of a group's targets only once a rule names it, be it with no
+    /// weight at all.
+    fn is_listed(&self) -> Done {
+        let knows = |slot: &Slot| self.production.weights.contains_key(&slot.target_group);
+        match self.slots.iter().all(knows) {
+            true => Ok(()),
+            false if self.share_of(0).is_zero() => Err(self.weigh(1, Share::FULL)),
+            false => Err(self.weigh(0, Share::FULL)),
+        }
+    }
+
+    fn slot_of(&self, version: &str) -> Option<usize> {
+        let holds = |slot: &&usize| {
+            let arm = self.slots[**slot].arm.as_ref();
+            arm.is_some_and(|arm| arm.task_definition == version)
+        };
+        // Where both hold the version, the one that serves.
+        [0, 1]
+            .iter()
+            .filter(holds)
+            .max_by_key(|slot| self.share_of(**slot))
+            .copied()
+    }
+
+    /// The share of live traffic that a slot gets.
+    pub fn share_of(&self, slot: usize) -> Share {
+        let weight = |slot: &Slot| self.production.weights.get(&slot.target_group).copied().unwrap_or(0);
+        let sum = self.production.weights.values().copied().fold(0, u32::saturating_add);
+        weights::share(weight(&self.slots[slot]), sum)
+    }
+
+    /// The share of live traffic that a version gets.
+    pub fn share(&self, version: &str) -> Share {
+        self.slot_of(version).map_or(Share::ZERO, |slot| self.share_of(slot))
+    }
+
+    fn alone(&self, version: &str) -> Done {
+        let slot = self
+            .slot_of(version)
+            .ok_or_else(|| stuck(format!("the target does not run {version}")))?;
+        match self.share_of(slot).is_full() {
+            true => Ok(()),
+            false => Err(self.weigh(slot, Share::FULL)),
+        }
+    }
+
+    fn serve(&self, candidate: &str, baseline: &str, wanted: Share) -> Done {
+        if wanted < self.share(candidate) {
+            self.bring(baseline, candidate, Share::FULL, Demand::Some)?;
+            return Err(self.shift(candidate, wanted));
+        }
+        self.is_listed()?;
+        let slot = self.bring(candidate, baseline, wanted, Demand::Whole)?;
+        self.is_well()?;
+        self.bring(baseline, candidate, Share::FULL, Demand::Whole)?;
+        self.send_testers(slot)?;
+        if wanted > self.share_of(slot) {
+            return Err(self.shift(candidate, wanted));
+        }
+        let enough = Capacity::of(wanted, self.full);
+        let has = self.slots[slot].arm.as_ref().map_or(0, |arm| arm.desired);
+        if has > enough.tasks {
+            self.is_drained("the candidate")?;
+            return Err(Step::Scale { slot, capacity: enough });
+        }
+        Ok(())
+    }
+
+    fn promote(&self, candidate: &str) -> Done {
+        let slot = self.bring(candidate, "", Share::FULL, Demand::Whole)?;
+        self.is_well()?;
+        if !self.share_of(slot).is_full() {
+            return Err(self.weigh(slot, Share::FULL));
+        }
+        self.send_testers(slot)?;
+        let Some(promoted) = self.promoted else {
+            return Err(Step::MarkPromotion);
+        };
+        self.make_primary(slot)?;
+        let other = 1 - slot;
+        if self.slots[other].arm.is_some() {
+            self.is_drained("the old version")?;
+            let left = Duration::between(self.now, self.ladder.keep_baseline.after(promoted));
+            if !left.is_zero() {
+                return Err(moving(format!("the old version is kept for another {left}")));
+            }
+            return Err(Step::Vacate { slot: other });
+        }
+        self.is_clear(other)
+    }
+
+    fn revert(&self, candidate: &str, baseline: &str) -> Done {
+        if !self.share(candidate).is_zero() || !self.share(baseline).is_full() {
+            let slot = self.bring(baseline, candidate, Share::FULL, Demand::Some)?;
+            return Err(self.weigh(slot, Share::FULL));
+        }
+        let slot = self.bring(baseline, candidate, Share::FULL, Demand::Whole)?;
+        self.make_primary(slot)
+    }
+
+    fn withdraw(&self, candidate: &str, baseline: &str) -> Done {
+        self.revert(candidate, baseline)?;
+        if let Some(slot) = self.slot_of(baseline) {
+            self.send_testers(slot)?;
+        }
+        match self.slot_of(candidate) {
+            Some(slot) => {
+                self.is_drained("the candidate")?;
+                Err(Step::Vacate { slot })
+            }
+            None => self.slot_of(baseline).map_or(Ok(()), |slot| self.is_clear(1 - slot)),
+        }
+    }
+
+    /// Sees to it that a version stands ready for a share, and says where.
+    fn bring(&self, version: &str, beside: &str, share: Share, demand: Demand) -> Result<usize, Step> {
+        let capacity = Capacity::of(share, self.full);
+        let Some(slot) = self.slot_of(version) else {
+            return Err(self.place(version, beside, capacity));
+        };
+        let Some(arm) = &self.slots[slot].arm else {
+            return Err(moving(format!("{version} is not there yet")));
+        };
+        if arm.desired < capacity.tasks {
+            return Err(Step::Scale { slot, capacity });
+        }
+        let is_ready = match demand {
+            Demand::Whole => arm.ready >= capacity.tasks && arm.is_steady,
+            Demand::Some => arm.ready > 0 && arm.ready.saturating_mul(2) >= capacity.tasks,
+        };
+        if is_ready {
+            return Ok(slot);
+        }
+        let why = format!("{} of {} tasks of {version} are ready", arm.ready, arm.desired);
+        // The illness is the candidate's: it says nothing about the way back.
+        match self.illness {
+            Some(illness) if demand == Demand::Whole && illness.is_lasting => {
+                Err(stuck(format!("{why}: {}", illness.why)))
+            }
+            Some(illness) if demand == Demand::Whole => Err(moving(format!("{why}: {}", illness.why))),
+            _ => Err(moving(why)),
+        }
+    }
+
+    fn place(&self, version: &str, beside: &str, capacity: Capacity) -> Step {
+        let taken = self.slot_of(beside);
+        let free = match taken {
+            Some(slot) => 1 - slot,
+            // Neither of the two versions runs: the slot without traffic, if there is one.
+            None if self.share_of(0).is_zero() => 0,
+            None => 1,
+        };
+        if !self.share_of(free).is_zero() {
+            let what = self.slots[free]
+                .arm
+                .as_ref()
+                .map_or("nothing", |arm| arm.task_definition.as_str());
+            // Traffic to a group with nothing behind it is lost, so filling it is the cure.
+            if self.slots[free].arm.is_some() {
+                return stuck(format!(
+                    "{what} has traffic, and it is neither the candidate nor the baseline"
+                ));
+            }
+        }
+        if self.slots[free].is_clearing {
+            return moving("an earlier version is still being removed from the target group");
+        }
+        if self.slots[free].arm.is_some() {
+            return Step::Vacate { slot: free };
+        }
+        Step::Place {
+            slot: free,
+            task_definition: version.to_owned(),
+            capacity,
+        }
+    }
+
+    /// Changes the candidate's share; what is left goes to the other slot.
+    fn shift(&self, version: &str, share: Share) -> Step {
+        match self.slot_of(version) {
+            Some(slot) => self.weigh(slot, share),
+            None => moving(format!("{version} is not there")),
+        }
+    }
+
+    fn weigh(&self, slot: usize, share: Share) -> Step {
+        match weights::of(share) {
+            Ok((one, other)) if slot == 0 => Step::Weigh { weights: [one, other] },
+            Ok((one, other)) => Step::Weigh { weights: [other, one] },
+            Err(why) => stuck(why),
+        }
+    }
+
+    fn is_well(&self) -> Done {
+        match self.illness {
+            Some(illness) if illness.is_lasting => Err(stuck(&illness.why)),
+            Some(illness) => Err(moving(&illness.why)),
+            None => Ok(()),
+        }
+    }
+
+    fn send_testers(&self, slot: usize) -> Done {
+        let Some(test) = &self.test else {
+            return Ok(());
+        };
+        let is_alone = |(group, weight): (&String, &u32)| *weight == 0 || *group == self.slots[slot].target_group;
+        let has = test.weights.get(&self.slots[slot].target_group).copied().unwrap_or(0) > 0;
+        match has && test.weights.iter().all(is_alone) {
+            true => Ok(()),
+            false => Err(Step::Test { slot }),
+        }
+    }
+
+    fn make_primary(&self, slot: usize) -> Done {
+        match &self.slots[slot].arm {
+            Some(arm) if !arm.is_primary => Err(Step::MakePrimary { slot }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn is_drained(&self, what: &str) -> Done {
+        let until = self.shifted.map(|at| self.ladder.drain.after(at));
+        let left = until.map_or(Duration::ZERO, |until| Duration::between(self.now, until));
+        match left.is_zero() {
+            true => Ok(()),
+            false => Err(moving(format!("{what} is drained for another {left}"))),
+        }
+    }
+
+    fn is_clear(&self, slot: usize) -> Done {
+        match self.slots[slot].is_clearing {
+            true => Err(moving("the tasks are being removed")),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use jiff::Timestamp;
+    use meridian_engine::ports::provider::Ladder;
+    use meridian_engine::run::effect::{Desired, DesiredState, Progress};
+    use meridian_engine::run::version::Version;
+    use meridian_workflows::duration::Duration;
+    use meridian_workflows::share::Share;
+    use meridian_workflows::workflow::Exposure;
+    use proptest::prelude::{prop_assert, proptest};
+
+    use super::{Arm, Capacity, Sight, Slot, Step, next};
+    use crate::diagnosis::Illness;
+    use crate::facts::Forward;
+
+    /// A cloud of two groups that does at once what it is told, so that whole ways can be walked.
+    #[derive(Clone)]
+    struct Tiny {
+        slots: [Slot; 2],
+        weights: [u32; 2],
+        now: i64,
+        shifted: Option<i64>,
+        promoted: Option<i64>,
+        ladder: Ladder,
+        illness: Option<Illness>,
+        done: Vec<&'static str>,
+    }
+
+    fn share(percent: u16) -> Share {
+        Share::percent(percent).unwrap()
+    }
+
+    fn tiny() -> Tiny {
+        let slot = |group: &str, version: Option<&str>| Slot {
+            target_group: group.into(),
+            arm: version.map(|version| Arm {
+                id: version.into(),
+                task_definition: version.into(),
+                desired: 10,
+                ready: 10,
+                is_steady: true,
+                is_primary: true,
+            }),
+            is_clearing: false,
+        };
+        Tiny {
+            slots: [slot("blue", Some("v1")), slot("green", None)],
+            weights: [999, 0],
+            now: 1_000,
+            shifted: None,
+            promoted: None,
+            ladder: Ladder {
+                drain: Duration::from_secs(30),
+                keep_baseline: Duration::from_secs(60),
+                ..Ladder::default()
+            },
+            illness: None,
+            done: Vec::new(),
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    impl Tiny {
+        fn next(&self, state: &DesiredState) -> Step {
+            let sight = Sight {
+                slots: self.slots.clone(),
+                full: 10,
+                production: Forward {
+                    weights: [
+                        ("blue".to_owned(), self.weights[0]),
+                        ("green".to_owned(), self.weights[1]),
+                    ]
+                    .into(),
+                    sticky: None,
+                },
+                test: None,
+                now: at(self.now),
+                shifted: self.shifted.map(at),
+                promoted: self.promoted.map(at),
+                ladder: &self.ladder,
+                illness: self.illness.as_ref(),
+            };
+            let desired = Desired {
+                candidate: Version::named("v2"),
+                baseline: Version::named("v1"),
+                state: state.clone(),
+            };
+            next(&sight, &desired)
+        }
+
+        fn serving(&self, slot: usize) -> Share {
+            crate::weights::share(self.weights[slot], self.weights[0] + self.weights[1])
+        }
+
+        fn act(&mut self, step: Step) {
+            match step {
+                Step::Place {
+                    slot,
+                    task_definition,
+                    capacity,
+                } => {
+                    assert!(self.slots[slot].arm.is_none());
+                    self.slots[slot].arm = Some(Arm {
+                        id: task_definition.clone(),
+                        task_definition,
+                        desired: capacity.tasks,
+                        ready: 0,
+                        is_steady: false,
+                        is_primary: false,
+                    });
+                    self.done.push("place");
+                }
+                Step::Scale { slot, capacity } => {
+                    let arm = self.slots[slot].arm.as_mut().unwrap();
+                    arm.is_steady = arm.desired >= capacity.tasks;
+                    arm.desired = capacity.tasks;
+                    arm.ready = arm.ready.min(arm.desired);
+                    self.done.push("scale");
+                }
+                Step::Weigh { weights } => {
+                    for slot in [0, 1] {
+                        let rises = weights[slot] > self.weights[slot];
+                        let ready = self.slots[slot].arm.as_ref().map_or(0, |arm| arm.ready);
+                        assert!(!rises || ready > 0, "weight goes to a version without ready capacity");
+                    }
+                    self.weights = weights;
+                    self.shifted = Some(self.now);
+                    self.done.push("weigh");
+                }
+                Step::MakePrimary { slot } => {
+                    for other in self.slots.iter_mut().filter_map(|slot| slot.arm.as_mut()) {
+                        other.is_primary = false;
+                    }
+                    self.slots[slot].arm.as_mut().unwrap().is_primary = true;
+                    self.done.push("primary");
+                }
+                Step::Vacate { slot } => {
+                    assert!(self.serving(slot).is_zero(), "capacity goes before its traffic");
+                    assert!(
+                        self.shifted.is_none_or(|at| self.now >= at + 30),
+                        "capacity goes before it is drained"
+                    );
+                    self.slots[slot].arm = None;
+                    self.done.push("vacate");
+                }
+                Step::MarkPromotion => {
+                    self.promoted = Some(self.now);
+                    self.done.push("mark");
+                }
+                Step::Test { .. } => self.done.push("test"),
+                Step::Rest(_) => {}
+            }
+        }
+
+        /// Asks until it is settled, while time passes and tasks come up.
+        fn walk(&mut self, state: &DesiredState) -> Vec<&'static str> {
+            self.done.clear();
+            for _ in 0..60 {
+                let step = self.next(state);
+                if step == Step::Rest(Progress::Settled) {
+                    return std::mem::take(&mut self.done);
+                }
+                self.act(step);
+                self.now += 5;
+                for arm in self.slots.iter_mut().filter_map(|slot| slot.arm.as_mut()) {
+                    arm.ready = arm.desired;
+                    arm.is_steady = true;
+                }
+            }
+            panic!("does not settle: {:?}", self.next(state));
+        }
+    }
+
+    fn traffic(percent: u16) -> DesiredState {
+        DesiredState::Serving(Exposure::Traffic(share(percent)))
+    }
+
+    #[test]
+    fn a_release_goes_out_in_order_and_the_old_version_is_kept_for_its_time() {
+        let mut cloud = tiny();
+        assert_eq!(cloud.walk(&traffic(0)), ["place"]);
+        assert_eq!(cloud.walk(&traffic(5)), ["weigh"], "one task is enough for 5% of ten");
+        assert_eq!(cloud.walk(&traffic(50)), ["scale", "weigh"]);
+        assert_eq!(cloud.serving(1), share(50));
+        assert_eq!(cloud.walk(&traffic(100)), ["scale", "weigh"]);
+        let before = cloud.now;
+        assert_eq!(cloud.walk(&DesiredState::Promoted), ["mark", "primary", "vacate"]);
+        assert!(cloud.now - before >= 60, "kept for a minute");
+        assert_eq!(cloud.slots[0].arm, None);
+    }
+
+    #[test]
+    fn it_comes_back_from_everywhere() {
+        for percent in [0, 5, 50, 100] {
+            let mut cloud = tiny();
+            cloud.walk(&traffic(percent));
+            let done = cloud.walk(&DesiredState::Withdrawn);
+            assert_eq!(done.last(), Some(&"vacate"), "{percent}: {done:?}");
+            assert_eq!((cloud.serving(0), cloud.serving(1)), (Share::FULL, Share::ZERO));
+            assert_eq!(cloud.slots[1].arm, None);
+        }
+        let mut cloud = tiny();
+        cloud.walk(&traffic(100));
+        cloud.walk(&DesiredState::Promoted);
+        let done = cloud.walk(&DesiredState::Reverted);
+        assert_eq!(
+            done,
+            ["place", "weigh", "primary"],
+            "the old version is brought back first"
+        );
+        assert!(cloud.slots[1].arm.is_some(), "the candidate is left standing");
+    }
+
+    #[test]
+    fn a_lower_share_lowers_weight_then_drains_then_takes_capacity() {
+        let mut cloud = tiny();
+        cloud.walk(&traffic(50));
+        let before = cloud.now;
+        assert_eq!(cloud.walk(&traffic(10)), ["weigh", "scale"]);
+        assert!(cloud.now - before >= 30, "drained");
+        assert_eq!(cloud.slots[1].arm.as_ref().unwrap().desired, 1);
+    }
+
+    #[test]
+    fn a_broken_candidate_does_not_hold_up_its_own_rollback() {
+        let mut cloud = tiny();
+        cloud.walk(&traffic(50));
+        cloud.illness = Some(Illness {
+            why: "crash loop".into(),
+            is_lasting: true,
+        });
+        cloud.slots[1].arm.as_mut().unwrap().ready = 0;
+        assert!(matches!(cloud.next(&traffic(50)), Step::Rest(Progress::Stuck { why }) if why.contains("crash loop")));
+        assert_eq!(cloud.next(&DesiredState::Reverted), Step::Weigh { weights: [999, 0] });
+        cloud.slots[0].arm.as_mut().unwrap().ready = 0;
+        let held = cloud.next(&DesiredState::Reverted);
+        assert!(
+            matches!(held, Step::Rest(Progress::Moving { .. })),
+            "never to a version with nothing ready"
+        );
+    }
+
+    #[test]
+    fn strangers_are_not_touched() {
+        let mut cloud = tiny();
+        cloud.slots[1].arm = cloud.slots[0].arm.clone().map(|arm| Arm {
+            task_definition: "v9".into(),
+            ..arm
+        });
+        assert_eq!(
+            cloud.next(&traffic(5)),
+            Step::Vacate { slot: 1 },
+            "a leftover without traffic makes room"
+        );
+        cloud.weights = [500, 500];
+        assert!(matches!(cloud.next(&traffic(5)), Step::Rest(Progress::Stuck { why }) if why.contains("v9")));
+    }
+
+    #[test]
+    fn drift_is_put_right() {
+        let mut cloud = tiny();
+        cloud.walk(&traffic(50));
+        cloud.weights = [999, 0];
+        assert_eq!(cloud.walk(&traffic(50)), ["weigh"]);
+        cloud.slots[1].arm.as_mut().unwrap().desired = 0;
+        cloud.slots[1].arm.as_mut().unwrap().ready = 0;
+        assert_eq!(
+            cloud.next(&traffic(50)),
+            Step::Scale {
+                slot: 1,
+                capacity: Capacity {
+                    share: share(50),
+                    tasks: 5
+                }
+            }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn capacity_covers_the_share_and_is_never_nothing(points in 0_u16..=10_000, full in 1_u32..=10_000) {
+            let capacity = Capacity::of(Share::from_basis_points(points).unwrap(), full);
+            prop_assert!(capacity.tasks >= 1 && capacity.tasks <= full);
+            prop_assert!(u64::from(capacity.tasks) * 10_000 >= u64::from(full) * u64::from(points));
+        }
+
+        /// Any sequence of orders, each walked for a while and then overtaken: weight never goes to nobody, capacity never goes
+        /// before its traffic (the tiny cloud asserts both), and the last order is reached.
+        #[test]
+        fn every_order_is_reached_from_wherever_the_last_one_was_left(orders in proptest::collection::vec((0_u8..5, 0_u16..=100, 0_usize..8), 1..7)) {
+            let mut cloud = tiny();
+            for (kind, percent, steps) in &orders {
+                let state = state(*kind, *percent);
+                cloud.promoted = None;
+                for _ in 0..*steps {
+                    let step = cloud.next(&state);
+                    let was = cloud.serving(1);
+                    cloud.act(step);
+                    prop_assert!(cloud.serving(1) <= was.max(state.share()));
+                    cloud.now += 1;
+                    for arm in cloud.slots.iter_mut().filter_map(|slot| slot.arm.as_mut()) {
+                        arm.ready = arm.desired;
+                        arm.is_steady = true;
+                    }
+                }
+            }
+            let (kind, percent, _) = orders.last().copied().unwrap();
+            cloud.walk(&state(kind, percent));
+            prop_assert!(cloud.serving(1) == state(kind, percent).share() || cloud.slots[0].arm.as_ref().is_some_and(|arm| arm.task_definition == "v2"));
+        }
+    }
+
+    fn state(kind: u8, percent: u16) -> DesiredState {
+        match kind {
+            0 | 1 => traffic(percent),
+            2 => DesiredState::Promoted,
+            3 => DesiredState::Reverted,
+            _ => DesiredState::Withdrawn,
+        }
+    }
+}
