@@ -48,7 +48,7 @@ struct Json<'a> {
 }
 
 pub async fn run(args: Args, desk: &Desk) -> Result<Exit, Problem> {
-    if !desk.state_file().exists() {
+    if !shelf::is_there(desk)? {
         if args.printing.is_json() {
             desk.paper.json(&[(); 0]);
         } else {
@@ -109,8 +109,8 @@ fn table(heads: &[Head], desk: &Desk) {
     desk.paper.data_line(&Line::from(vec![
         title("run", width),
         title("outcome", 17),
-        title("started", 12),
-        title("last step", 12),
+        title("started", 16),
+        title("last step", 16),
         title("driven by", 0),
     ]));
     for head in heads {
@@ -119,8 +119,8 @@ fn table(heads: &[Head], desk: &Desk) {
         desk.paper.data_line(&Line::from(vec![
             padded(Tone::Strong, head.run.0.clone(), width),
             padded(tone(outcome), outcome, 17),
-            padded(Tone::Plain, ago(head.created_at), 12),
-            padded(Tone::Plain, ago(head.at), 12),
+            padded(Tone::Plain, ago(head.created_at), 16),
+            padded(Tone::Plain, ago(head.at), 16),
             ink(Tone::Dim, head.owner.clone().unwrap_or_else(|| if head.is_done { "" } else { "nobody" }.to_owned())),
         ]));
     }

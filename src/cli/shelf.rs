@@ -31,9 +31,23 @@ pub async fn open(desk: &Desk) -> Result<Service, Problem> {
     Ok(Service::new(store, Arc::new(SystemClock::new(floor))))
 }
 
+/// Whether there is a store.
+///
+/// *Errors*: a path at which none can be, so that a slip in it is not taken for an empty store.
+pub fn is_there(desk: &Desk) -> Result<bool, Problem> {
+    desk.state_file().try_exists().map_err(|error| {
+        Problem::unreachable(format!(
+            "could not look into the state directory `{}`",
+            desk.state_dir().display()
+        ))
+        .because(&error)
+        .next("name another with `--state DIR`, or check who may read there")
+    })
+}
+
 /// Opens the store that is there already: a question about a run does not create one.
 pub async fn open_existing(desk: &Desk) -> Result<Service, Problem> {
-    if desk.state_file().exists() {
+    if is_there(desk)? {
         return open(desk).await;
     }
     let what = format!("there are no runs in `{}`", desk.state_dir().display());

@@ -111,7 +111,12 @@ impl SandboxCloud {
             Some(address) => address.clone(),
             None => {
                 let found = address::find(&self.state_dir).await;
-                let none = || Failure::transient(format!("no sandbox runs in {}", self.state_dir.display()));
+                let none = || {
+                    Failure::transient(format!(
+                        "no sandbox runs in {} (start one: meridian sandbox --background)",
+                        self.state_dir.display()
+                    ))
+                };
                 found.ok_or_else(none)?.url
             }
         };

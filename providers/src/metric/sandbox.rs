@@ -71,7 +71,12 @@ impl SandboxMetrics {
             Some(address) => self.endpoint(address)?,
             None => {
                 let directory = &self.surroundings.sandbox_dir;
-                let none = || Failure::transient(format!("no sandbox runs in {}", directory.display()));
+                let none = || {
+                    Failure::transient(format!(
+                        "no sandbox runs in {} (start one: meridian sandbox --background)",
+                        directory.display()
+                    ))
+                };
                 self.endpoint(&address::find(directory).await.ok_or_else(none)?.url)?
             }
         };

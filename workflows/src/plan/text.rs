@@ -12,6 +12,7 @@ use super::path::CriticalPath;
 use super::platform::Platform;
 use super::schedule::{Delay, Schedule};
 use super::{GateId, Node, NodeId, NodeKind, Plan};
+use crate::duration::Duration;
 use crate::window::{self, local};
 use crate::workflow::GateKind;
 
@@ -222,7 +223,8 @@ fn held(plan: &Plan, delay: &Delay) -> String {
     };
     match delay.until {
         Some(until) => {
-            let waits = crate::duration::Duration::between(delay.from, until);
+            // Nobody plans a night to the millisecond; rounded up, so that it never promises too much.
+            let waits = Duration::from_secs(Duration::between(delay.from, until).as_millis().div_ceil(1_000));
             let until = local(until, &zone);
             format!("{} waits {waits} for {name}, until {until}: {}", node.key, delay.why)
         }
