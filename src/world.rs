@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use meridian_engine::ports::secret::Secrets;
 use meridian_engine::scheduler::world::World;
-use meridian_providers::cloud::sandbox::{ADDRESS_VARIABLE, SandboxCloud};
+use meridian_providers::cloud::sandbox::ADDRESS_VARIABLE;
 use meridian_providers::metric::Surroundings;
 use meridian_providers::sandbox::address;
 use meridian_providers::{cloud, gate};
@@ -31,13 +31,21 @@ pub fn vocabulary() -> Vocabulary {
 pub fn world(desk: &Desk) -> World {
     let secrets: Arc<dyn Secrets> = Arc::new(SecretsFile::new(desk.state_dir().join("secrets.json")));
     let sandbox_address = sandbox_address();
-    let sandbox = SandboxCloud::new(desk.sandbox_dir(), sandbox_address.clone());
+    let here = cloud::Surroundings {
+        secrets: Arc::clone(&secrets),
+        sandbox_dir: desk.sandbox_dir(),
+        sandbox_address: sandbox_address.clone(),
+    };
     let surroundings = Surroundings {
         secrets: Arc::clone(&secrets),
         sandbox_dir: desk.sandbox_dir(),
         sandbox_address,
     };
-    let world = World::new().with_provider(SANDBOX, Arc::new(sandbox));
+    let world = cloud::providers(&here)
+        .into_iter()
+        .fold(World::new(), |world, (kind, provider)| {
+            world.with_provider(kind, provider)
+        });
     let metric = gate::metric::Metric::new(surroundings);
     let world = world.with_gate("metric", Arc::new(metric));
     gate::gates(&secrets)

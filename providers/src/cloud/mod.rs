@@ -1,35 +1,78 @@
 //! Clouds: one file or crate each, and one line each in the list.
 
+mod left_out;
 pub mod sandbox;
 
-use meridian_workflows::vocabulary::{Availability, Capabilities, ProviderKind, SettingKey, SettingsReader};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use meridian_engine::ports::provider::Provider;
+use meridian_engine::ports::secret::Secrets;
+use meridian_workflows::vocabulary::{ProviderKind, SettingKey};
+
+use self::left_out::{left_out, unread};
+use self::sandbox::SandboxCloud;
+
+/// What clouds need of the place where they run.
+pub struct Surroundings {
+    pub secrets: Arc<dyn Secrets>,
+    /// Where the sandbox of this machine lives.
+    pub sandbox_dir: PathBuf,
+    /// Where a sandbox answers, for regions whose settings do not say.
+    pub sandbox_address: Option<String>,
+}
+
+/// One kind of cloud: how the language reads its regions, and who does what they order.
+struct Cloud {
+    kind: fn() -> ProviderKind,
+    /// None in a build that leaves this cloud's own client out.
+    provider: Option<fn(&Surroundings) -> Arc<dyn Provider>>,
+}
+
+const CLOUDS: &[Cloud] = &[
+    Cloud {
+        kind: sandbox::kind,
+        provider: Some(|here| Arc::new(SandboxCloud::new(&here.sandbox_dir, here.sandbox_address.clone()))),
+    },
+    #[cfg(feature = "aws")]
+    Cloud {
+        kind: meridian_ecs::kind,
+        provider: Some(|_| Arc::new(meridian_ecs::EcsCloud::new())),
+    },
+    #[cfg(feature = "azure")]
+    Cloud {
+        kind: meridian_azure::app_service::kind,
+        provider: Some(|here| Arc::new(meridian_azure::app_service::AppService::new(Arc::clone(&here.secrets)))),
+    },
+    #[cfg(feature = "azure")]
+    Cloud {
+        kind: meridian_azure::app_configuration::kind,
+        provider: Some(|here| {
+            Arc::new(meridian_azure::app_configuration::AppConfiguration::new(Arc::clone(
+                &here.secrets,
+            )))
+        }),
+    },
+    left_out(|| unread("kubernetes")),
+    #[cfg(not(feature = "aws"))]
+    left_out(|| unread("ecs")),
+    #[cfg(not(feature = "azure"))]
+    left_out(|| unread("appService")),
+    #[cfg(not(feature = "azure"))]
+    left_out(|| unread("appConfiguration")),
+];
 
 /// Every kind of region that the language knows, whether or not this build can run it.
 pub fn kinds() -> Vec<ProviderKind> {
-    vec![
-        sandbox::kind(),
-        later("kubernetes"),
-        later("ecs"),
-        later("appService"),
-        later("appConfiguration"),
-        later("exec"),
-    ]
+    CLOUDS.iter().map(|cloud| (cloud.kind)()).collect()
 }
 
-/// A kind that this build leaves out: everything in its settings is let through, and `run` refuses it.
-fn later(name: &'static str) -> ProviderKind {
-    ProviderKind {
-        name,
-        availability: Availability::NotYet,
-        settings: &[],
-        read: SettingsReader(|_| {
-            Ok(Capabilities {
-                mirroring: true,
-                audiences: true,
-                ..Capabilities::splitting(1)
-            })
-        }),
-    }
+/// Every cloud that this build can reach, by its key.
+pub fn providers(here: &Surroundings) -> Vec<(&'static str, Arc<dyn Provider>)> {
+    let reachable = CLOUDS
+        .iter()
+        .filter_map(|cloud| Some(((cloud.kind)().name, cloud.provider?(here))));
+    reachable.collect()
 }
 
 /// One key of a provider's settings that may be left out.
