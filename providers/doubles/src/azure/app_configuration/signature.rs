@@ -68,10 +68,10 @@ pub fn admitted(keys: &[AccessKey], asked: &Asked, now: Timestamp) -> Result<(),
         ));
     }
     let date = asked.header("x-ms-date").or(asked.header("date"));
-    let Some(at) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) else {
+    let Some(at) = date.and_then(instant) else {
         return Err(unauthorized("Invalid access token date"));
     };
-    if at.timestamp().duration_since(now).abs() > SKEW {
+    if at.duration_since(now).abs() > SKEW {
         return Err(unauthorized("The access token has expired"));
     }
     if asked.header("x-ms-content-sha256") != Some(STANDARD.encode(Sha256::digest(&asked.body)).as_str()) {
@@ -95,6 +95,16 @@ pub fn admitted(keys: &[AccessKey], asked: &Asked, now: Timestamp) -> Result<(),
     Ok(())
 }
 
+/// An HTTP date, or the form that Microsoft's client for Python writes, as in `Nov, 21 2026 06:28:04.180608 GMT`.
+fn instant(date: &str) -> Option<Timestamp> {
+    let foreign = || {
+        let parsed = jiff::fmt::strtime::parse("%b, %d %Y %H:%M:%S%.f GMT", date).ok()?;
+        parsed.to_datetime().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()
+    };
+    let at = jiff::fmt::rfc2822::parse(date).ok().or_else(foreign)?;
+    Some(at.timestamp())
+}
+
 /// Whether this key signed this request: verb, path and query, and the signed headers' values, in that order.
 fn is_by(key: &AccessKey, asked: &Asked, signed: &[String], signature: &str) -> bool {
     let values: Vec<&str> = signed
@@ -107,4 +117,17 @@ fn is_by(key: &AccessKey, asked: &Asked, signed: &[String], signature: &str) -> 
     };
     mac.update(text.as_bytes());
     mac.verify_slice(&signature).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_read_as_clients_write_them() {
+        let at = instant("Sat, 21 Nov 2026 06:28:04 GMT");
+        assert!(at.is_some());
+        assert_eq!(instant("Nov, 21 2026 06:28:04.000000 GMT"), at);
+        assert_eq!(instant("21.11.2026"), None);
+    }
 }

@@ -98,10 +98,14 @@ pub fn write_web(world: &mut World, place: &Place, written: &Map<String, Value>)
         written.insert("experiments".into(), experiments);
     }
     for (name, value) in &written {
-        let is_fit = value.is_null()
-            || !(TEXTS.contains(&name.as_str()) && !value.is_string()
-                || SWITCHES.contains(&name.as_str()) && !value.is_boolean()
-                || NUMBERS.contains(&name.as_str()) && !value.is_i64());
+        let name = name.as_str();
+        let is_fit = match value {
+            Value::Null => true,
+            _ if TEXTS.contains(&name) => value.is_string(),
+            _ if SWITCHES.contains(&name) => value.is_boolean(),
+            _ if NUMBERS.contains(&name) => value.is_i64(),
+            _ => true,
+        };
         if !is_fit {
             return Err(bad_parameter(format!(
                 "The parameter {name} has an invalid value: {value}."
