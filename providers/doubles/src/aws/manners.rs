@@ -94,9 +94,13 @@ impl Manners for AwsManners {
     }
 
     /// `{service, operation, request, status, response}`: JSON as JSON, the query protocol's form as names and texts, its XML as text.
-    /// `fault` marks an answer that did not come from the double.
+    /// `fault` marks an answer that did not come from the double;
+    /// the double's own hands have the service `hand`.
     fn line(&self, exchange: &Exchange) -> Value {
-        let (service, operation) = asks_for(&exchange.asked);
+        let (service, operation) = match exchange.asked.path().strip_prefix("/_double/") {
+            Some(hand) => ("hand", hand.to_owned()),
+            None => asks_for(&exchange.asked),
+        };
         let text = || json!(String::from_utf8_lossy(&exchange.answer));
         let response = if service == "ecs" {
             serde_json::from_slice(&exchange.answer).unwrap_or_else(|_| text())

@@ -1,5 +1,6 @@
 //! The account as tests hold it: a router for the wire, hands for everything else, and a clock.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,12 +10,14 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use crate::aws::manners::AwsManners;
 use crate::aws::members::Members;
 use crate::aws::refusal::Refusal;
 use crate::ecs::behaviour::Behaviour;
 use crate::ecs::serve;
 use crate::ecs::state::State;
 use crate::ecs::traffic::Traffic;
+use crate::wire::{Served, Wire};
 
 /// One region of one AWS account.
 ///
@@ -45,6 +48,19 @@ impl Account {
     /// Serves ECS (JSON 1.1), ELBv2 and STS (query) at one endpoint, told apart as their protocols do.
     pub fn router(self: &Arc<Account>) -> Router {
         serve::router(Arc::clone(self))
+    }
+
+    /// Serves the account behind a wire on a free port of loopback. Where `MERIDIAN_TEST_JOURNALS` names a directory, every
+    /// exchange is appended to a file in it for the judge of `tests/clouds`.
+    ///
+    /// *Errors*: no port can be had, or the journal cannot be opened.
+    pub async fn served(self: &Arc<Account>) -> std::io::Result<Served> {
+        let served = Wire::serve_with(self.router(), AwsManners, 0).await?;
+        if let Some(directory) = std::env::var_os("MERIDIAN_TEST_JOURNALS") {
+            let name = format!("{}-{}.jsonl", std::process::id(), served.address.port());
+            served.wire.write_journal_to(&Path::new(&directory).join(name))?;
+        }
+        Ok(served)
     }
 
     pub fn region(&self) -> String {

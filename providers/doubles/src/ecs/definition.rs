@@ -62,6 +62,25 @@ impl Definition {
             .collect()
     }
 
+    /// Checks that what runs it names subnets where its tasks get network interfaces of their own, and only there.
+    pub fn check_network(&self, network: Option<&Value>) -> Result<(), Refusal> {
+        let awsvpc = self.body.get("networkMode").is_some_and(|mode| mode == "awsvpc");
+        let subnets = network
+            .and_then(|network| network["awsvpcConfiguration"]["subnets"].as_array())
+            .map_or(0, Vec::len);
+        match (awsvpc, network.is_some()) {
+            (true, _) if subnets == 0 => {
+                let message = "Network Configuration must be provided when networkMode 'awsvpc' is specified.";
+                Err(Refusal::parameter(message))
+            }
+            (false, true) => {
+                let message = "Network Configuration is not valid for the given networkMode of this task definition.";
+                Err(Refusal::parameter(message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether some container listens on this port.
     pub fn listens(&self, container: &str, port: i64) -> bool {
         let containers = self.body.get("containerDefinitions").and_then(Value::as_array);
@@ -216,7 +235,11 @@ impl State {
         }
         let arns: Vec<String> = all.into_iter().map(|definition| definition.arn.clone()).collect();
         let page = page(&arns, String::clone, token.as_deref(), size)?;
-        Ok(json!({"taskDefinitionArns": page.items, "nextToken": page.next}))
+        let mut answer = json!({"taskDefinitionArns": page.items});
+        if let Some(next) = page.next {
+            answer["nextToken"] = json!(next);
+        }
+        Ok(answer)
     }
 
     /// The task definition that a request means: an ARN, `family:revision`, or a family's latest ACTIVE revision.

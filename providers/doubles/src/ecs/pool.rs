@@ -78,7 +78,7 @@ pub struct Counts {
     pub live: usize,
     pub running: usize,
     pub pending: usize,
-    /// Running and healthy.
+    /// Running and healthy for a while.
     pub ready: usize,
     /// Not stopped yet, wanted or not.
     pub standing: usize,
@@ -106,7 +106,7 @@ impl Pool {
         {
             counts.standing += 1;
             counts.live += usize::from(task.wanted);
-            counts.ready += usize::from(task.ready);
+            counts.ready += usize::from(task.proven);
             match task.phase {
                 Phase::Running => counts.running += 1,
                 Phase::Provisioning | Phase::Pending => counts.pending += 1,
@@ -236,7 +236,7 @@ impl Pool {
                     log.say(facts, now, sentence);
                 }
             }
-            Change::Stopped => {}
+            Change::Proven | Change::Stopped => {}
         }
     }
 

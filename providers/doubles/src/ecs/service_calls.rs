@@ -80,6 +80,9 @@ impl State {
             (_, None) => return Err(Refusal::parameter("TaskDefinition can not be blank.")),
             (_, Some(name)) => Some(self.runnable_definition(&name)?),
         };
+        if let Some(definition) = &definition {
+            definition.check_network(kept.get("networkConfiguration"))?;
+        }
         let desired =
             desired.ok_or_else(|| Refusal::parameter("The desired count must be specified for REPLICA services."))?;
         let arn = self.world.arn(&format!("service/{}/{name}", cluster.name));
@@ -210,6 +213,10 @@ impl State {
             _ => self.services[place].load_balancers.clone(),
         };
         let service = &mut self.services[place];
+        if let Some(running) = running.as_ref().filter(|_| controller == Controller::Ecs) {
+            let before = service.kept.get("networkConfiguration");
+            running.check_network(kept.get("networkConfiguration").or(before))?;
+        }
         let configuration = match configuration {
             Some(given) => service.configuration.with(given)?,
             None => service.configuration.clone(),
@@ -343,7 +350,12 @@ impl State {
         if with_tags {
             shown["tags"] = self.tags_shown(&service.facts.arn);
         }
-        for set in shown["taskSets"].as_array_mut().into_iter().flatten() {
+        for set in shown
+            .get_mut("taskSets")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             let arn = set["taskSetArn"].as_str().unwrap_or_default().to_owned();
             set["tags"] = self.tags_shown(&arn);
         }

@@ -15,6 +15,8 @@ const CHECKS: i64 = 3_000;
 const CRASH: i64 = 1_000;
 const FLAP: i64 = 500;
 const STOP: i64 = 1_000;
+/// Milliseconds of health before the scheduler counts on a task; target groups show it healthy from the first moment.
+const PROOF: i64 = 1_000;
 /// Milliseconds of failing checks before the scheduler gives a task up.
 const GIVE_UP: i64 = 10_000;
 
@@ -90,8 +92,10 @@ impl Stop {
 pub enum Change {
     /// It runs and is registered with its target groups.
     Runs,
-    /// Its checks pass for the first time.
+    /// Its checks pass.
     Ready,
+    /// They have passed for a while.
+    Proven,
     /// Its checks fail.
     Unhealthy,
     /// It fails without being asked to stop; `was_ready` says whether it had been healthy before.
@@ -119,7 +123,10 @@ pub struct Task {
     pub phase: Phase,
     /// Whether the scheduler still wants it; AWS's `desiredStatus` RUNNING.
     pub wanted: bool,
+    /// Its checks pass.
     pub ready: bool,
+    /// They have passed for a while.
+    pub proven: bool,
     pub created: Timestamp,
     started: Option<Timestamp>,
     stopping: Option<Timestamp>,
@@ -169,6 +176,7 @@ impl Task {
             phase: Phase::Provisioning,
             wanted: true,
             ready: false,
+            proven: false,
             created: now,
             started: None,
             stopping: None,
@@ -230,7 +238,8 @@ impl Task {
                     GIVE_UP.max(self.grace * 1000)
                 },
             )),
-            _ if self.ready => None,
+            _ if self.proven => None,
+            _ if self.ready => Some(after(now, PROOF)),
             _ => Some(after(now, CHECKS)),
         }
     }
@@ -245,6 +254,7 @@ impl Task {
             Behaviour::Flaps if self.ready => self.fail(exited(1, None), at, changes),
             Behaviour::NeverHealthy if self.ready => {
                 self.ready = false;
+                self.proven = false;
                 changes.push(Change::Unhealthy);
                 self.next = self.next_while_running(at);
             }
@@ -253,14 +263,14 @@ impl Task {
                 self.fail(self.given_up(), at, changes);
             }
             _ if !attached => self.next = Some(after(at, CHECKS)),
+            _ if self.ready => {
+                self.proven = true;
+                changes.push(Change::Proven);
+            }
             _ => {
                 self.ready = true;
                 changes.push(Change::Ready);
-                self.next = if self.behaviour == Behaviour::Flaps {
-                    Some(after(at, FLAP))
-                } else {
-                    None
-                };
+                self.next = self.next_while_running(at);
             }
         }
     }
@@ -287,6 +297,7 @@ impl Task {
         self.phase = phase;
         self.wanted = false;
         self.ready = false;
+        self.proven = false;
         self.stopping = Some(at);
         self.stop = Some(stop);
         self.next = Some(after(at, time));

@@ -153,6 +153,7 @@ impl State {
             return self.shown_set(place, &arn).map(|set| json!({"taskSet": set}));
         }
         let definition = self.runnable_definition(&definition)?;
+        definition.check_network(kept.get("networkConfiguration"))?;
         let load_balancers = self.read_load_balancers(load_balancers, &definition)?;
         let scale = scale.unwrap_or(0.0);
 

@@ -154,7 +154,7 @@ impl Forward {
         }
         if groups.len() > GROUPS_MAX {
             let message = format!("A forward action can have at most {GROUPS_MAX} target groups");
-            return Err(Refusal::new("TooManyTargetGroups", 400, message));
+            return Err(Refusal::new("InvalidLoadBalancerAction", 400, message));
         }
         for (place, group) in groups.iter().enumerate() {
             if groups[..place].iter().any(|before| before.group == group.group) {
@@ -230,6 +230,6 @@ mod tests {
         assert_eq!(code(json!([group("other", "1")])), "TargetGroupNotFound");
         assert_eq!(code(json!([group("tg1", "1"), group("tg1", "2")])), "ValidationError");
         let six: Vec<Value> = (0..6).map(|n| group(&format!("tg{n}"), "1")).collect();
-        assert_eq!(code(Value::Array(six)), "TooManyTargetGroups");
+        assert_eq!(code(Value::Array(six)), "InvalidLoadBalancerAction");
     }
 }
