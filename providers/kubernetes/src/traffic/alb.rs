@@ -278,6 +278,9 @@ impl Mechanism for Alb {
 
     async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
         let order = (arms.workload.as_str(), fence);
+        if namespace.get(&INGRESSES, &self.0.ingress).await?.is_none() {
+            return service::withdraw(namespace, arms, &self.0.service, fence).await;
+        }
         let restored = rewrite(namespace, &INGRESSES, &self.0.ingress, order, |ingress| {
             self.restore(ingress, arms)
         })

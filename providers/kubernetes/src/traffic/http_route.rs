@@ -118,16 +118,24 @@ impl Mechanism for HttpRoute {
     }
 
     async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
-        let (_, sides) = self.live(namespace, arms).await?;
+        let Some(route) = namespace.get(&HTTP_ROUTES, &self.0.name).await? else {
+            // Somebody has taken the whole route away; what is ours goes too, where its name is known.
+            return match &self.0.service {
+                Some(service) => service::withdraw(namespace, arms, service, fence).await,
+                None => Ok(Written::Already),
+            };
+        };
+        let sides = self.sides(&route, arms)?;
         let order = (arms.workload.as_str(), fence);
         let restored = rewrite(namespace, &HTTP_ROUTES, &self.0.name, order, |route| {
             http_rules::restore(route, &sides)
         })
         .await?;
-        if matches!(restored, Written::Stale(_)) {
+        if restored != Written::Already {
+            // What the route named goes a call later, when the gateway names it no more.
             return Ok(restored);
         }
-        Ok(restored.and(service::withdraw(namespace, arms, &sides.baseline, fence).await?))
+        service::withdraw(namespace, arms, &sides.baseline, fence).await
     }
 
     fn grants(&self) -> Vec<Grant> {

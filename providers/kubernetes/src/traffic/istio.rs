@@ -284,15 +284,26 @@ impl Mechanism for Istio {
     }
 
     async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
-        let (_, sides) = self.live(namespace, arms).await?;
-        let routes = self.change(namespace, arms, fence, istio_routes::restore).await?;
-        if routes != Written::Already {
-            // What the routes named goes a call later, when proxies name it no more.
-            return Ok(routes);
+        let virtual_service = namespace.get(&VIRTUAL_SERVICES, &self.0.virtual_service).await?;
+        let mut service = self.0.service.clone();
+        if let Some(object) = &virtual_service {
+            service = Some(
+                self.sides(object, namespace, arms)
+                    .map_err(|why| self.unfit(&why))?
+                    .service,
+            );
+            let routes = self.change(namespace, arms, fence, istio_routes::restore).await?;
+            if routes != Written::Already {
+                // What the routes named goes a call later, when proxies name it no more.
+                return Ok(routes);
+            }
         }
         let order = (arms.workload.as_str(), fence);
         let Some(rule) = &self.0.destination_rule else {
-            return service::withdraw(namespace, arms, &sides.service, fence).await;
+            return match service {
+                Some(service) => service::withdraw(namespace, arms, &service, fence).await,
+                None => Ok(Written::Already),
+            };
         };
         match namespace.get(&DESTINATION_RULES, rule).await? {
             None => Ok(Written::Already),

@@ -110,7 +110,8 @@ pub trait Mechanism: Send + Sync {
     async fn write(&self, namespace: &Namespace, arms: &Arms, split: &Split, fence: Fence) -> Result<Written, Failure>;
 
     /// Takes away what `prepare` made, and leaves what others own as it was found. Called at a split of nothing, when the
-    /// candidate is withdrawn or has been promoted.
+    /// candidate is withdrawn or has been promoted. What routes name goes a call after the routes: it is clean once it answers
+    /// [`Written::Already`]. An object that others have taken away needs nothing.
     async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure>;
 
     /// Why this split is not possible here, told before anything opens; none where it is.

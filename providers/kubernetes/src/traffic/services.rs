@@ -149,17 +149,18 @@ impl Mechanism for Services {
     }
 
     async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
-        let back = |service: &mut Value| {
-            switch_back(service, arms);
-            Ok(())
-        };
-        let active = rewrite(namespace, &SERVICES, &self.0.active, (&arms.workload, fence), back).await?;
-        match &self.0.preview {
-            Some(preview) if !matches!(active, Written::Stale(_)) => {
-                Ok(active.and(keep(namespace, &SERVICES, preview, (&arms.workload, fence), back).await?))
+        let mut written = Written::Already;
+        for name in std::iter::once(&self.0.active).chain(&self.0.preview) {
+            // A Service that somebody has taken away needs nothing.
+            if namespace.get(&SERVICES, name).await?.is_some() && !matches!(written, Written::Stale(_)) {
+                let back = |service: &mut Value| {
+                    switch_back(service, arms);
+                    Ok(())
+                };
+                written = written.and(rewrite(namespace, &SERVICES, name, (&arms.workload, fence), back).await?);
             }
-            Some(_) | None => Ok(active),
         }
+        Ok(written)
     }
 
     fn grants(&self) -> Vec<Grant> {
