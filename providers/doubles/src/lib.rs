@@ -5,4 +5,5 @@ pub mod azure;
 pub mod catalogue;
 pub mod ecs;
 pub mod elb;
+pub mod kubernetes;
 pub mod wire;
