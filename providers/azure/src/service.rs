@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration as Wait;
 
 use azure_core::http::headers::{HeaderName, HeaderValue};
 use azure_core::http::policies::Policy;
@@ -13,6 +14,12 @@ use serde_json::Value;
 use crate::endpoint::Endpoint;
 use crate::trouble::{self, Fate, Trouble};
 use crate::wire;
+
+/// How long a read may take. Several follow each other in one call of the engine, which gives that call thirty seconds.
+const READ_TIMEOUT: Wait = Wait::from_secs(6);
+
+/// How long a change may take: longer, because one that is given up may still be carried out.
+const WRITE_TIMEOUT: Wait = Wait::from_secs(14);
 
 /// An answer longer than this is none that we asked for.
 const BODY_MAX: usize = 8 << 20;
@@ -154,8 +161,19 @@ impl Service {
             request.insert_header("content-length", "0");
         }
         let context = Context::new();
+        let limit = if ask.method == Method::Get {
+            READ_TIMEOUT
+        } else {
+            WRITE_TIMEOUT
+        };
         let sent = self.pipeline.send(&context, &mut request, None);
-        let answered = sent.await.map_err(|error| match error.kind() {
+        let Ok(sent) = tokio::time::timeout(limit, sent).await else {
+            return Err(Trouble {
+                failure: Failure::transient(format!("{} did not answer within {}s", ask.about, limit.as_secs())),
+                fate: Fate::Unknown,
+            });
+        };
+        let answered = sent.map_err(|error| match error.kind() {
             azure_core::error::ErrorKind::HttpResponse {
                 status,
                 raw_response: Some(raw),

@@ -11,9 +11,8 @@ use crate::endpoint::is_loopback;
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How long one request may take until the last byte of its answer. Several follow each other in one call of the engine, which
-/// gives that call thirty seconds.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long any request may take until the last byte of its answer; what is asked for sets a limit of its own below.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The one HTTP client for everything that is asked for with or without credentials.
 ///

@@ -155,12 +155,8 @@ impl Act<'_> {
             serial: self.memory.serial.saturating_add(1),
             ..memory
         };
-        let tags = memory.among(preflight::tags(&self.shown.production));
-        self.site.set_tags(&tags).await?;
+        self.site.merge_tags(&memory.tags()).await?;
         self.cloud.has_written(self.site, memory.serial);
-        if let Some(resource) = self.shown.production.resource.as_object_mut() {
-            resource.insert("tags".to_owned(), tags);
-        }
         self.memory = memory;
         Ok(())
     }
@@ -220,18 +216,17 @@ impl Act<'_> {
         let mut seen = self.seen().await?;
         loop {
             let step = next::next(&seen, wish, self.now);
-            let (whose, host) = match step {
-                Step::Prove(Whose::Slot) if seen.slot_fitness.is_none() => (Whose::Slot, self.host()),
-                Step::Prove(Whose::Production) if seen.production_fitness.is_none() => {
-                    (Whose::Production, self.shown.production.host())
-                }
+            let whose = match step {
+                Step::Prove(Whose::Slot) if seen.slot_fitness.is_none() => Whose::Slot,
+                Step::Prove(Whose::Production) if seen.production_fitness.is_none() => Whose::Production,
                 step => return Ok(step),
             };
-            let since = match &self.memory.phase {
-                Phase::Starting { since } | Phase::Preview { since } | Phase::Swapped { since } => *since,
-                _ => self.now,
+            let since = self.memory.phase.since().unwrap_or(self.now);
+            let half = match whose {
+                Whose::Slot => &self.shown.slot,
+                Whose::Production => &self.shown.production,
             };
-            let fitness = fitness::fitness(self.site, whose, host, since).await?;
+            let fitness = fitness::fitness(self.site, whose, half, since).await?;
             match whose {
                 Whose::Slot => seen.slot_fitness = Some(fitness),
                 Whose::Production => seen.production_fitness = Some(fitness),

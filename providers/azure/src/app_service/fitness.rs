@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::app_service::next::{Fitness, Whose};
 use crate::app_service::settings::{Check, Place};
-use crate::app_service::site::Site;
+use crate::app_service::site::{Half, Site};
 use crate::trouble::{Trouble, brief};
 use crate::wire;
 
@@ -49,11 +49,19 @@ impl Instances {
 /// Whether a side is fit. `since` is the instant from which on lines of the log count.
 ///
 /// The slot must pass every check; production is asked those that are paths, below its own host name.
-pub(crate) async fn fitness(site: &Site, whose: Whose, host: &str, since: Timestamp) -> Result<Fitness, Trouble> {
+pub(crate) async fn fitness(site: &Site, whose: Whose, half: &Half, since: Timestamp) -> Result<Fitness, Trouble> {
+    let (name, host) = (site.about(whose), half.host());
+    if let Some(why) = half.suspension() {
+        return Ok(Fitness::Unfit {
+            why: format!("{name} does not run: {why}"),
+            is_certain: true,
+        });
+    }
     let instances = Instances::of(&site.instances(whose).await?);
-    let name = site.about(whose);
     let unfit = match instances {
-        Instances { all: 0, .. } => Some(format!("{name} has no instance")),
+        Instances { all: 0, .. } => Some(format!(
+            "{name} has no instance: the App Service plan has found no room for one"
+        )),
         Instances { all, ready, unknown } if ready + unknown < all => {
             Some(format!("{name} has {ready} of {all} instances ready"))
         }

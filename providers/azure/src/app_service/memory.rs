@@ -135,16 +135,10 @@ impl Memory {
         })
     }
 
-    /// All of a site's tags with these in them. The platform is sent the whole map, so that it means the same whether a patch of
-    /// tags merges or replaces them.
-    pub(crate) fn among(&self, tags: &Value) -> Value {
-        let mut all: Map<String, Value> = tags.as_object().cloned().unwrap_or_default();
-        let mut put = |name: &str, value: String| {
-            if value.is_empty() && !all.contains_key(name) {
-                return;
-            }
-            all.insert(name.to_owned(), Value::String(value));
-        };
+    /// The tags that say so. What is over is written as an empty text, because tags are merged with those that stand there.
+    pub(crate) fn tags(&self) -> Value {
+        let mut all = Map::new();
+        let mut put = |name: &str, value: String| all.insert(name.to_owned(), Value::String(value));
         put(
             fence::TAG,
             self.fence.map(|fence| fence.to_string()).unwrap_or_default(),
@@ -152,7 +146,7 @@ impl Memory {
         put(PHASE, self.phase.text(self.serial));
         put(PINNED, self.pinned_until.map(|at| at.to_string()).unwrap_or_default());
         let note = match &self.phase {
-            Phase::Failed { why } => brief(why).chars().take(VALUE_MAX - 6).collect(),
+            Phase::Failed { why } => brief(why).chars().take(VALUE_MAX).collect(),
             _ => String::new(),
         };
         put(NOTE, note);
@@ -175,6 +169,18 @@ impl Memory {
 }
 
 impl Phase {
+    /// Since when what is looked at in this phase has been there.
+    pub(crate) fn since(&self) -> Option<Timestamp> {
+        match self {
+            Phase::Starting { since }
+            | Phase::Fit { since }
+            | Phase::Preview { since }
+            | Phase::PreviewFit { since }
+            | Phase::Swapped { since } => Some(*since),
+            Phase::Idle | Phase::Swapping(_) | Phase::Failed { .. } | Phase::Released => None,
+        }
+    }
+
     fn text(&self, serial: u64) -> String {
         match self {
             Phase::Idle => format!("idle {serial}"),
@@ -243,10 +249,9 @@ mod tests {
             let fence = Some(Fence { claim: 3, epoch: 2, seq });
             let pinned_until = pinned.then(|| Timestamp::from_second(1_800_000_000).unwrap());
             let memory = Memory { fence, serial, phase, pinned_until };
-            let before = Memory { phase: earlier, ..Memory::NONE }.among(&json!({"team": "shop"}));
-            let tags = memory.among(&before);
+            let mut tags = Memory { phase: earlier, ..Memory::NONE }.tags();
+            tags.as_object_mut().unwrap().extend(memory.tags().as_object().unwrap().clone());
             assert_eq!(Memory::read(&tags), Ok(memory));
-            assert_eq!(tags["team"], "shop");
             for value in tags.as_object().unwrap().values() {
                 assert!(value.as_str().unwrap().chars().count() <= 256);
             }

@@ -149,7 +149,12 @@ fn lie(seen: &Seen, wish: &Wish) -> Lie {
 pub(crate) fn next(seen: &Seen, wish: &Wish, now: Timestamp) -> Step {
     let lie = lie(seen, wish);
     if let Some(share) = lowered(seen, wish, lie) {
-        return Step::Ramp(share);
+        // The platform takes no change of a site that is prepared for a swap.
+        return if seen.in_preview {
+            Step::Reset(Phase::Idle)
+        } else {
+            Step::Ramp(share)
+        };
     }
     if let Phase::Swapping(swap) = &seen.memory.phase {
         return swap::follow(seen, wish, swap, now);

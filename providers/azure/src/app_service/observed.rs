@@ -8,9 +8,9 @@ use meridian_workflows::share::Share;
 
 use crate::app_service::AppService;
 use crate::app_service::content::{Content, Deployable, without_query};
-use crate::app_service::fitness::Instances;
+use crate::app_service::fitness::{Instances, fitness};
 use crate::app_service::memory::{Memory, Phase};
-use crate::app_service::next::Whose;
+use crate::app_service::next::{Fitness, Whose};
 use crate::app_service::preflight::{self, findings};
 use crate::app_service::ramp::Rules;
 use crate::app_service::site::{Half, Shown, Site};
@@ -73,9 +73,13 @@ pub(super) async fn observed(
             0
         },
     };
+    let unfit = unfit(site, &shown, &memory, is_in_slot).await?;
     let rest = less(Share::FULL, share);
     let serving = if rest >= share { &production } else { &slot };
     let mut remarks = told(&memory, (cloud.now)(), site, &shown);
+    let is_settled =
+        unfit.is_none() && !is_moving(&memory) && shown.production.property("inProgressOperationId").is_none();
+    remarks.extend(unfit);
     remarks.extend(found.problems);
     remarks.extend(found.remarks);
     Ok(Observed {
@@ -83,7 +87,7 @@ pub(super) async fn observed(
             serving: Some(serving.clone()),
             candidate: named,
             candidate_share,
-            is_settled: !is_moving(&memory) && shown.production.property("inProgressOperationId").is_none(),
+            is_settled,
             diagnosis: (!remarks.is_empty()).then(|| remarks.join("; ")),
         },
         fence: memory.fence,
@@ -149,8 +153,28 @@ fn is_open(memory: &Memory, share: Share) -> bool {
 fn is_moving(memory: &Memory) -> bool {
     matches!(
         memory.phase,
-        Phase::Starting { .. } | Phase::Preview { .. } | Phase::PreviewFit { .. } | Phase::Swapping(_)
+        Phase::Starting { .. }
+            | Phase::Preview { .. }
+            | Phase::PreviewFit { .. }
+            | Phase::Swapping(_)
+            | Phase::Failed { .. }
     )
+}
+
+/// Why the side that a release depends on now could not take traffic, where it could not.
+async fn unfit(site: &Site, shown: &Shown, memory: &Memory, is_in_slot: bool) -> Result<Option<String>, Failure> {
+    let Some(since) = memory.phase.since() else {
+        return Ok(None);
+    };
+    let (whose, half) = match &memory.phase {
+        Phase::Swapped { .. } => (Whose::Production, &shown.production),
+        _ if is_in_slot && shown.slot.is_running() => (Whose::Slot, &shown.slot),
+        _ => return Ok(None),
+    };
+    Ok(match fitness(site, whose, half, since).await? {
+        Fitness::Fit => None,
+        Fitness::Unfit { why, .. } => Some(why),
+    })
 }
 
 /// What an operator should read about the state of this release.

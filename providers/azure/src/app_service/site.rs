@@ -17,6 +17,9 @@ use crate::trouble::{Fate, Trouble};
 
 const API: &str = "api-version=2025-05-01";
 
+/// Of `Microsoft.Resources/tags`, which changes single tags of any resource, also while a swap locks the site itself.
+const TAGS_API: &str = "api-version=2021-04-01";
+
 /// Pages of a list beyond this many are not asked for.
 const PAGES_MAX: usize = 20;
 
@@ -55,9 +58,19 @@ impl Half {
         self.property("defaultHostName").unwrap_or_default()
     }
 
+    /// Why the platform keeps it from serving, where it does.
+    pub(crate) fn suspension(&self) -> Option<String> {
+        let state = self.property("state").unwrap_or_default();
+        let usage = self.property("usageState").unwrap_or_default();
+        let is_exceeded = usage.eq_ignore_ascii_case("exceeded") || state.eq_ignore_ascii_case("quotaexceeded");
+        is_exceeded
+            .then(|| "a quota of the App Service plan is used up, and the platform has suspended the app".to_owned())
+    }
+
+    /// Whether nobody has stopped it; a quota may have.
     pub(crate) fn is_running(&self) -> bool {
-        self.property("state")
-            .is_some_and(|state| state.eq_ignore_ascii_case("running"))
+        let state = self.property("state").unwrap_or_default();
+        !state.eq_ignore_ascii_case("stopped")
     }
 }
 
@@ -231,12 +244,21 @@ impl Site {
         Ok(())
     }
 
-    /// Replaces the site's tags.
-    pub(crate) async fn set_tags(&self, tags: &Value) -> Result<(), Trouble> {
-        let action = Site::action(Whose::Production, "", "write");
-        let body = json!({ "tags": tags });
-        self.send(Whose::Production, Method::Patch, "", &action, Some(&body))
-            .await?;
+    /// Puts these tags beside the site's others.
+    pub(crate) async fn merge_tags(&self, tags: &Value) -> Result<(), Trouble> {
+        let body = json!({"operation": "Merge", "properties": {"tags": tags}});
+        let ask = Ask {
+            method: Method::Patch,
+            path: format!(
+                "{}/providers/Microsoft.Resources/tags/default?{TAGS_API}",
+                self.base(Whose::Production)
+            ),
+            headers: Vec::new(),
+            body: Some(&body),
+            about: self.about(Whose::Production),
+            action: "Microsoft.Resources/tags/write",
+        };
+        self.service.ask(ask).await?;
         Ok(())
     }
 

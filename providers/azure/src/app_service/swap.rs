@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 
 use crate::app_service::memory::{Phase, Swap, Way};
-use crate::app_service::next::{Seen, Step, Wish};
+use crate::app_service::next::{Goal, Seen, Step, Wish};
 use crate::operation::Standing;
 
 /// How long a swap whose answer was lost is waited for before it is taken for one that was never begun. Reads of the platform may
@@ -36,6 +36,13 @@ pub(crate) fn follow(seen: &Seen, wish: &Wish, swap: &Swap, now: Timestamp) -> S
         })
     };
     let under_way = |what: &str| Step::Wait(format!("{what} for {}s", took.as_millis() / 1_000));
+    let is_unwanted = swap.way == Way::Forth && !matches!(wish.goal, Goal::Full | Goal::Promoted) && !has_arrived;
+    let is_running =
+        matches!(seen.operation, Some(Standing::Running { .. })) || (seen.operation.is_none() && seen.is_busy);
+    if is_running && is_unwanted {
+        // The platform lets go of a swap as long as users have not been sent elsewhere; else it is swapped back afterwards.
+        return Step::Reset(Phase::Idle);
+    }
     match &seen.operation {
         Some(Standing::Running { .. }) if is_late => hung(),
         Some(Standing::Running { .. }) => under_way("the swap has been under way"),
