@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod app_service;
+mod swaps;
 
 use std::collections::BTreeMap;
 

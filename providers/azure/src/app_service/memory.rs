@@ -9,7 +9,7 @@ use crate::trouble::brief;
 
 const PHASE: &str = "meridian-phase";
 const OPERATION: [&str; 3] = ["meridian-operation", "meridian-operation-2", "meridian-operation-3"];
-const NOTE: &str = "meridian-note";
+const NOTE: [&str; 3] = ["meridian-note", "meridian-note-2", "meridian-note-3"];
 const PINNED: &str = "meridian-pinned-until";
 
 /// Azure's limit for a tag's value.
@@ -103,7 +103,9 @@ impl Memory {
                 .and_then(|text| text.parse::<Timestamp>().ok())
                 .ok_or_else(odd)
         };
-        let link: String = OPERATION.iter().filter_map(|name| text(name)).collect();
+        let whole = |names: [&str; 3]| -> String { names.into_iter().filter_map(|name| text(name)).collect() };
+        let link = whole(OPERATION);
+        let note = whole(NOTE);
         let swap = |way| -> Result<Phase, String> {
             Ok(Phase::Swapping(Swap {
                 since: since()?,
@@ -121,9 +123,10 @@ impl Memory {
             "swapping" => swap(Way::Forth)?,
             "swapping-back" => swap(Way::Back)?,
             "swapped" => Phase::Swapped { since: since()? },
-            "failed" => Phase::Failed {
-                why: text(NOTE).unwrap_or("the reason was not kept").to_owned(),
+            "failed" if note.is_empty() => Phase::Failed {
+                why: "the reason was not kept".to_owned(),
             },
+            "failed" => Phase::Failed { why: note },
             "released" => Phase::Released,
             _ => return Err(odd()),
         };
@@ -145,19 +148,17 @@ impl Memory {
         );
         put(PHASE, self.phase.text(self.serial));
         put(PINNED, self.pinned_until.map(|at| at.to_string()).unwrap_or_default());
-        let note = match &self.phase {
-            Phase::Failed { why } => brief(why).chars().take(VALUE_MAX).collect(),
-            _ => String::new(),
+        let (note, link) = match &self.phase {
+            Phase::Failed { why } => (brief(why), String::new()),
+            Phase::Swapping(swap) => (String::new(), swap.link.clone().unwrap_or_default()),
+            _ => (String::new(), String::new()),
         };
-        put(NOTE, note);
-        let link = match &self.phase {
-            Phase::Swapping(swap) => swap.link.clone().unwrap_or_default(),
-            _ => String::new(),
-        };
-        let letters: Vec<char> = link.chars().collect();
-        let mut parts = letters.chunks(VALUE_MAX).map(|part| part.iter().collect::<String>());
-        for name in OPERATION {
-            put(name, parts.next().unwrap_or_default());
+        for (names, text) in [(NOTE, note), (OPERATION, link)] {
+            let letters: Vec<char> = text.chars().collect();
+            let mut parts = letters.chunks(VALUE_MAX).map(|part| part.iter().collect::<String>());
+            for name in names {
+                put(name, parts.next().unwrap_or_default());
+            }
         }
         Value::Object(all)
     }

@@ -39,7 +39,8 @@ pub(crate) fn follow(seen: &Seen, wish: &Wish, swap: &Swap, now: Timestamp) -> S
     let is_unwanted = swap.way == Way::Forth && !matches!(wish.goal, Goal::Full | Goal::Promoted) && !has_arrived;
     let is_running =
         matches!(seen.operation, Some(Standing::Running { .. })) || (seen.operation.is_none() && seen.is_busy);
-    if is_running && is_unwanted {
+    let has_failed = matches!(seen.operation, Some(Standing::Failed(_)));
+    if (is_running || has_failed) && is_unwanted {
         // The platform lets go of a swap as long as users have not been sent elsewhere; else it is swapped back afterwards.
         return Step::Reset(Phase::Idle);
     }
