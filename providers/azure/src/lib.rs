@@ -7,6 +7,7 @@ mod credentials;
 mod endpoint;
 mod fence;
 mod operation;
+mod reading;
 mod service;
 mod trouble;
 mod wire;

@@ -24,10 +24,28 @@ pub struct Column {
 }
 
 /// Every column, in the order of the page.
-pub const COLUMNS: &[Column] = &[Column {
-    name: "sandbox",
-    tested_by: "providers/tests/conformance/sandbox.rs",
-}];
+pub const COLUMNS: &[Column] = &[
+    Column {
+        name: "sandbox",
+        tested_by: "providers/tests/conformance/sandbox.rs",
+    },
+    Column {
+        name: "appService",
+        tested_by: "providers/azure/tests/app_service.rs",
+    },
+    Column {
+        name: "appService preview",
+        tested_by: "providers/azure/tests/app_service.rs",
+    },
+    Column {
+        name: "appConfiguration percentage",
+        tested_by: "providers/azure/tests/app_configuration.rs",
+    },
+    Column {
+        name: "appConfiguration targeting",
+        tested_by: "providers/azure/tests/app_configuration.rs",
+    },
+];
 
 /// What one cell says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -183,11 +183,15 @@ fn observed(store: &Store, settings: &Settings, name: &str, read: Option<Stored>
     let fence = fence_of(&tags)?;
     let cannot = |why: String| Failure::lasting(format!("{about} cannot be released: {why}"));
     let state = stored.state(settings.filter).map_err(cannot)?;
-    if let Some(why) = stored.hindrance(settings.filter) {
-        return Err(cannot(why));
-    }
-    if is_locked {
-        return Err(cannot("it is locked: unlock it".to_owned()));
+    // A rollout that is under way must be able to end whatever stands in the way of the next.
+    let is_open = fence.is_some() && matches!(state, State::Part { .. }) && !state.is_off();
+    let mut remarks = Vec::new();
+    let locked = is_locked.then(|| "it is locked: unlock it".to_owned());
+    for why in [stored.hindrance(settings.filter), locked].into_iter().flatten() {
+        if !is_open {
+            return Err(cannot(why));
+        }
+        remarks.push(format!("{about}: {why}"));
     }
     if fence.is_none() && !state.is_off() && state != State::On {
         return Err(cannot(format!(
@@ -199,8 +203,10 @@ fn observed(store: &Store, settings: &Settings, name: &str, read: Option<Stored>
     let rest = Share::from_basis_points(Share::FULL.basis_points() - share.basis_points()).unwrap_or(Share::ZERO);
     let changed = tags.get(ORDERED).filter(|ordered| **ordered != state.to_string());
     let serving = if share > rest { &on } else { &off };
-    let diagnosis =
-        changed.map(|ordered| format!("somebody else changed {about}: {ordered} was ordered, it says {state}"));
+    let is_settled = changed.is_none() && remarks.is_empty();
+    remarks.extend(
+        changed.map(|ordered| format!("somebody else changed {about}: {ordered} was ordered, it says {state}")),
+    );
     let standing = |version: &Version, share| VersionState {
         version: version.clone(),
         share,
@@ -211,9 +217,9 @@ fn observed(store: &Store, settings: &Settings, name: &str, read: Option<Stored>
         observation: Observation {
             serving: Some(serving.clone()),
             candidate_share: share,
-            is_settled: changed.is_none(),
+            is_settled,
             candidate: on.clone(),
-            diagnosis,
+            diagnosis: (!remarks.is_empty()).then(|| remarks.join("; ")),
         },
         fence,
         versions: vec![standing(&off, rest), standing(&on, share)],

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::app_configuration::audience::{Audience, group};
 use crate::credentials::{Cloud, Credentials, Named, spelled_out};
 use crate::endpoint::Endpoint;
+use crate::reading::understood;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -96,7 +97,7 @@ impl Settings {
     pub(crate) fn read(settings: &Value) -> Result<Settings, String> {
         let mut settings = settings.clone();
         spelled_out(&mut settings);
-        let written: Written = serde_json::from_value(settings).map_err(|error| error.to_string())?;
+        let written: Written = understood(&settings)?;
         let access = match (written.connection_string, written.endpoint, written.credentials) {
             (Some(named), None, None) => Access::ConnectionString { secret: named.secret },
             (None, Some(endpoint), Some(credentials)) => Access::Identity {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::credentials::{Cloud, Credentials, spelled_out};
 use crate::endpoint::Endpoint;
+use crate::reading::understood;
 
 /// How long a deployed slot may take to become fit: App Service gives a container 230 s to start, and pulling comes before.
 const START_WITHIN: Duration = Duration::from_secs(600);
@@ -138,7 +139,7 @@ impl Settings {
     pub(crate) fn read(settings: &Value) -> Result<Settings, String> {
         let mut settings = settings.clone();
         spelled_out(&mut settings);
-        let written: Written = serde_json::from_value(settings).map_err(|error| error.to_string())?;
+        let written: Written = understood(&settings)?;
         for (key, text, most) in [
             ("site", &written.site, 60),
             ("slot", &written.slot, 59),
