@@ -31,19 +31,19 @@ pub const COLUMNS: &[Column] = &[
     },
     Column {
         name: "appService",
-        tested_by: "providers/azure/tests/app_service.rs",
+        tested_by: "providers/azure/tests/main.rs",
     },
     Column {
         name: "appService preview",
-        tested_by: "providers/azure/tests/app_service.rs",
+        tested_by: "providers/azure/tests/main.rs",
     },
     Column {
         name: "appConfiguration percentage",
-        tested_by: "providers/azure/tests/app_configuration.rs",
+        tested_by: "providers/azure/tests/main.rs",
     },
     Column {
         name: "appConfiguration targeting",
-        tested_by: "providers/azure/tests/app_configuration.rs",
+        tested_by: "providers/azure/tests/main.rs",
     },
 ];
 
