@@ -12,7 +12,7 @@ use super::object::{create, fence, found, is_ours, keep, list, member, memory, r
 use super::service::{self, Reach, counterpart, selects};
 use super::{Arms, FOUND_MEMORY, Grant, Mechanism, OWNER_LABEL, Placement, Split, Standing, Written, audience};
 use crate::api::Namespace;
-use crate::api::resource::{Resource, SERVICES};
+use crate::api::resource::{PODS, Resource, SERVICES};
 use crate::settings;
 
 /// Served since Istio 1.22; the fields used here are the same in `v1beta1`.
@@ -125,6 +125,27 @@ impl Istio {
         rewrite(namespace, &VIRTUAL_SERVICES, &self.0.virtual_service, order, edit).await
     }
 
+    /// The ReplicaSet that the baseline's subset is to select: the newest, but while the baseline has traffic and is being rolled by
+    /// somebody, the one before until the newest has as many ready pods.
+    async fn serving_hash(
+        &self,
+        namespace: &Namespace,
+        arms: &Arms,
+        rule: Option<&Value>,
+        newest: &str,
+        has_traffic: bool,
+    ) -> Result<String, Failure> {
+        let subsets = rule.and_then(|rule| rule["spec"]["subsets"].as_array());
+        let ours = |subset: &&Value| subset["name"] == json!(self.0.baseline_subset);
+        let standing = subsets.and_then(|subsets| subsets.iter().find(ours)?["labels"][HASH_LABEL].as_str());
+        let Some(standing) = standing.filter(|standing| has_traffic && *standing != newest) else {
+            return Ok(newest.to_owned());
+        };
+        let before = ready_pods(namespace, standing, arms).await?;
+        let after = ready_pods(namespace, newest, arms).await?;
+        Ok(if after >= before { newest } else { standing }.to_owned())
+    }
+
     /// Makes the subsets, or keeps their labels true.
     async fn ensure_subsets(
         &self,
@@ -132,6 +153,7 @@ impl Istio {
         arms: &Arms,
         sides: &Sides,
         rule: &str,
+        has_traffic: bool,
         fence: Fence,
     ) -> Result<Written, Failure> {
         let Some(hash) = &arms.baseline.hash else {
@@ -140,12 +162,16 @@ impl Istio {
                 arms.baseline.deployment
             )));
         };
+        let live = namespace.get(&DESTINATION_RULES, rule).await?;
+        let hash = self
+            .serving_hash(namespace, arms, live.as_ref(), hash, has_traffic)
+            .await?;
         let subsets = [
             (&self.0.baseline_subset, json!({HASH_LABEL: hash})),
             (&self.0.candidate_subset, json!(arms.candidate.labels)),
         ];
         let order = (arms.workload.as_str(), fence);
-        if namespace.get(&DESTINATION_RULES, rule).await?.is_none() {
+        if live.is_none() {
             let subsets: Vec<Value> = subsets
                 .iter()
                 .map(|(name, labels)| json!({"name": name, "labels": labels}))
@@ -164,6 +190,19 @@ impl Istio {
         })
         .await
     }
+}
+
+/// Ready pods of one of the baseline's ReplicaSets.
+async fn ready_pods(namespace: &Namespace, hash: &str, arms: &Arms) -> Result<usize, Failure> {
+    let labels = arms.baseline.labels.iter().map(|(key, value)| format!("{key}={value}"));
+    let labels: Vec<String> = labels.chain([format!("{HASH_LABEL}={hash}")]).collect();
+    let pods = namespace.list(&PODS, &labels.join(",")).await?;
+    let is_ready = |pod: &&Value| {
+        let conditions = pod["status"]["conditions"].as_array();
+        let ready = |one: &Value| one["type"] == "Ready" && one["status"] == "True";
+        conditions.is_some_and(|all| all.iter().any(ready)) && pod["metadata"].get("deletionTimestamp").is_none()
+    };
+    Ok(pods.iter().filter(is_ready).count())
 }
 
 /// Whether a DestinationRule is about the Service.
@@ -253,13 +292,16 @@ impl Mechanism for Istio {
             return service::ensure(namespace, arms, &sides.service, Reach::Cluster, fence).await;
         };
         // A route that names a subset which proxies do not know yet answers 503: the subsets come a call before.
-        let subsets = self.ensure_subsets(namespace, arms, &sides, rule, fence).await?;
-        if subsets != Written::Already {
-            return Ok(subsets);
-        }
         let standing = self
             .standing(&virtual_service, &sides)
             .map_err(|why| self.unfit(&why))?;
+        let has_traffic = !standing.split.share.is_full();
+        let subsets = self
+            .ensure_subsets(namespace, arms, &sides, rule, has_traffic, fence)
+            .await?;
+        if subsets != Written::Already {
+            return Ok(subsets);
+        }
         let order = (arms.workload.as_str(), fence);
         keep(
             namespace,
@@ -333,8 +375,12 @@ impl Mechanism for Istio {
             resource: SERVICES,
             verbs: &["get"],
         };
+        let pods = Grant {
+            resource: PODS,
+            verbs: &["list"],
+        };
         match &self.0.destination_rule {
-            Some(_) => vec![routes, rules, services],
+            Some(_) => vec![routes, rules, services, pods],
             None => vec![routes, service::GRANT],
         }
     }
