@@ -19,11 +19,11 @@ pub const STS_VERSION: &str = "2011-06-15";
 pub struct AwsManners;
 
 /// What a request asks for: the service model's name (`ecs`, `elbv2`, `sts`) and the operation.
-pub fn asks_for(asked: &Asked) -> (&'static str, String) {
-    if let Some(target) = asked.header("x-amz-target") {
+pub fn asks_for(target: Option<&str>, body: &[u8]) -> (&'static str, String) {
+    if let Some(target) = target {
         return ("ecs", target.strip_prefix(ECS_TARGET).unwrap_or(target).to_owned());
     }
-    let mut form = query::form(&asked.body);
+    let mut form = query::form(body);
     let service = if form.get("Version").is_some_and(|version| version == STS_VERSION) {
         "sts"
     } else {
@@ -52,12 +52,12 @@ pub fn refused(service: &str, refusal: &Refusal) -> Answered {
 
 impl Manners for AwsManners {
     fn is_write(&self, asked: &Asked) -> bool {
-        let (service, operation) = asks_for(asked);
+        let (service, operation) = asks_for(asked.header("x-amz-target"), &asked.body);
         asked.path() == "/" && service != "sts" && changes_something(&operation)
     }
 
     fn refuse(&self, asked: &Asked, turned: Turned) -> Answered {
-        let (service, operation) = asks_for(asked);
+        let (service, operation) = asks_for(asked.header("x-amz-target"), &asked.body);
         let json = service == "ecs";
         let prefix = if json { "ecs" } else { "elasticloadbalancing" };
         match turned {
@@ -93,32 +93,29 @@ impl Manners for AwsManners {
         }
     }
 
-    /// `{service, operation, request, status, response}`: JSON as JSON, the query protocol's form as names and texts, its XML as text.
-    /// `fault` marks an answer that did not come from the double;
-    /// the double's own hands have the service `hand`.
+    /// As [`written_down`]; `fault` marks an answer that did not come from the double, and the double's own hands have the
+    /// service `hand`.
     fn line(&self, exchange: &Exchange) -> Value {
-        let (service, operation) = match exchange.asked.path().strip_prefix("/_double/") {
+        let asked = &exchange.asked;
+        let (service, operation) = match asked.path().strip_prefix("/_double/") {
             Some(hand) => ("hand", hand.to_owned()),
-            None => asks_for(&exchange.asked),
+            None => asks_for(asked.header("x-amz-target"), &asked.body),
         };
-        let text = || json!(String::from_utf8_lossy(&exchange.answer));
-        let response = if service == "ecs" {
-            serde_json::from_slice(&exchange.answer).unwrap_or_else(|_| text())
-        } else {
-            text()
-        };
-        let request = if service == "ecs" {
-            exchange.asked.json()
-        } else {
-            json!(query::form(&exchange.asked.body))
-        };
-        json!({
-            "service": service,
-            "operation": operation,
-            "request": request,
-            "status": exchange.status,
-            "response": response,
-            "fault": exchange.fault.map(|fault| format!("{fault:?}")),
-        })
+        let mut line = written_down(service, &operation, &asked.body, exchange.status, &exchange.answer);
+        line["fault"] = json!(exchange.fault.map(|fault| format!("{fault:?}")));
+        line
     }
+}
+
+/// An exchange as a line of a journal: `{service, operation, request, status, response}`; JSON as JSON, the query protocol's
+/// form as names and texts, its XML as text.
+pub fn written_down(service: &str, operation: &str, request: &[u8], status: Option<u16>, answer: &[u8]) -> Value {
+    let json_of =
+        |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(bytes)));
+    let (request, response) = if service == "ecs" {
+        (json_of(request), json_of(answer))
+    } else {
+        (json!(query::form(request)), json!(String::from_utf8_lossy(answer)))
+    };
+    json!({"service": service, "operation": operation, "request": request, "status": status, "response": response})
 }

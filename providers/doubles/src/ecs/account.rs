@@ -1,5 +1,7 @@
 //! The account as tests hold it: a router for the wire, hands for everything else, and a clock.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,11 +23,14 @@ use crate::wire::{Served, Wire};
 
 /// One region of one AWS account.
 ///
-/// *Guarantees*: nothing moves but by requests and by [`Account::advance`]; the same calls give the same answers.
+/// *Guarantees*: nothing moves but by requests and by [`Account::advance`]; the same calls give the same answers. Where
+/// `MERIDIAN_TEST_JOURNALS` names a directory, the exchanges of every account are written there, a file each.
 #[derive(Debug)]
 pub struct Account {
     pub(super) state: Mutex<State>,
     writes: AtomicU64,
+    /// Where every exchange is written for the judge of `tests/clouds`.
+    journal: Option<Mutex<File>>,
 }
 
 impl Account {
@@ -42,6 +47,7 @@ impl Account {
         Arc::new(Account {
             state: Mutex::new(State::new(region, at)),
             writes: AtomicU64::new(0),
+            journal: journal_for_the_judge().map(Mutex::new),
         })
     }
 
@@ -50,17 +56,11 @@ impl Account {
         serve::router(Arc::clone(self))
     }
 
-    /// Serves the account behind a wire on a free port of loopback. Where `MERIDIAN_TEST_JOURNALS` names a directory, every
-    /// exchange is appended to a file in it for the judge of `tests/clouds`.
+    /// Serves the account behind a wire on a free port of loopback.
     ///
-    /// *Errors*: no port can be had, or the journal cannot be opened.
+    /// *Errors*: no port can be had.
     pub async fn served(self: &Arc<Account>) -> std::io::Result<Served> {
-        let served = Wire::serve_with(self.router(), AwsManners, 0).await?;
-        if let Some(directory) = std::env::var_os("MERIDIAN_TEST_JOURNALS") {
-            let name = format!("{}-{}.jsonl", std::process::id(), served.address.port());
-            served.wire.write_journal_to(&Path::new(&directory).join(name))?;
-        }
-        Ok(served)
+        Wire::serve_with(self.router(), AwsManners, 0).await
     }
 
     pub fn region(&self) -> String {
@@ -136,9 +136,32 @@ impl Account {
         self.writes.load(Ordering::Relaxed)
     }
 
+    pub(super) fn write_down(&self, line: impl FnOnce() -> Value) {
+        if let Some(journal) = &self.journal {
+            // A journal that cannot be written shows itself where it is read: the judge misses exchanges.
+            let _ = writeln!(journal.lock(), "{}", line());
+        }
+    }
+
     pub(super) fn count_write(&self) {
         self.writes.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// A new file in the directory that `MERIDIAN_TEST_JOURNALS` names.
+fn journal_for_the_judge() -> Option<File> {
+    static ACCOUNTS: AtomicU64 = AtomicU64::new(0);
+    let directory = std::env::var_os("MERIDIAN_TEST_JOURNALS")?;
+    let name = format!(
+        "{}-{}.jsonl",
+        std::process::id(),
+        ACCOUNTS.fetch_add(1, Ordering::Relaxed)
+    );
+    File::options()
+        .create(true)
+        .append(true)
+        .open(Path::new(&directory).join(name))
+        .ok()
 }
 
 /// The same tree with every scalar as text, as the query protocol has them.

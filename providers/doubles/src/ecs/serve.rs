@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::aws::manners::{AwsManners, ECS_TARGET, STS_VERSION, changes_something, refused};
+use crate::aws::manners::{AwsManners, ECS_TARGET, STS_VERSION, asks_for, changes_something, refused, written_down};
 use crate::aws::members::Members;
 use crate::aws::refusal::Refusal;
 use crate::aws::{query, signature, xml};
@@ -97,16 +97,21 @@ pub(super) fn router(account: Arc<Account>) -> Router {
 }
 
 async fn answer(State(account): State<Arc<Account>>, headers: HeaderMap, body: Bytes) -> Response {
-    match headers
+    let target = headers
         .get("x-amz-target")
-        .map(|target| target.to_str().unwrap_or_default())
-    {
+        .map(|target| target.to_str().unwrap_or_default());
+    let answered = match target {
         Some(target) => answer_json(&account, target, &headers, &body),
         None => answer_query(&account, &headers, &body),
-    }
+    };
+    account.write_down(|| {
+        let (service, operation) = asks_for(target, &body);
+        written_down(service, &operation, &body, Some(answered.status), &answered.body)
+    });
+    respond(answered)
 }
 
-fn answer_json(account: &Account, target: &str, headers: &HeaderMap, body: &[u8]) -> Response {
+fn answer_json(account: &Account, target: &str, headers: &HeaderMap, body: &[u8]) -> Answered {
     let operation = target.strip_prefix(ECS_TARGET).unwrap_or(target);
     let outcome = signature::check(headers, &account.region(), "ecs")
         .and_then(|()| {
@@ -121,13 +126,13 @@ fn answer_json(account: &Account, target: &str, headers: &HeaderMap, body: &[u8]
     if outcome.is_ok() && changes_something(operation) {
         account.count_write();
     }
-    respond(match outcome {
+    match outcome {
         Ok(response) => Answered::text(200, "application/x-amz-json-1.1", response.to_string()),
         Err(refusal) => refused("ecs", &refusal),
-    })
+    }
 }
 
-fn answer_query(account: &Account, headers: &HeaderMap, body: &[u8]) -> Response {
+fn answer_query(account: &Account, headers: &HeaderMap, body: &[u8]) -> Answered {
     let mut form = query::form(body);
     let operation = form.remove("Action").unwrap_or_default();
     let version = form.remove("Version").unwrap_or_default();
@@ -150,10 +155,10 @@ fn answer_query(account: &Account, headers: &HeaderMap, body: &[u8]) -> Response
     if outcome.is_ok() && service == "elbv2" && changes_something(&operation) {
         account.count_write();
     }
-    respond(match outcome {
+    match outcome {
         Ok(result) => Answered::text(200, "text/xml", xml::answer(namespace, &operation, &result, REQUEST)),
         Err(refusal) => refused(service, &refusal),
-    })
+    }
 }
 
 /// The query protocol names its errors without "Exception".
