@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use crate::aws::members::Members;
 use crate::aws::refusal::Refusal;
+use crate::ecs::breaker::Breaker;
+use crate::ecs::hook::Hook;
 
 /// A day in minutes: the longest bake.
 const DAY: i64 = 1_440;
-/// Fourteen days in minutes: the longest that a hook waits.
-const HOOK_MAX: i64 = 20_160;
 
 /// How a deployment replaces what serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,55 +56,12 @@ impl Strategy {
     }
 }
 
-/// The circuit breaker of rolling deployments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breaker {
-    pub enabled: bool,
-    pub rollback: bool,
-    /// Whether a healthy task sets the count back.
-    pub forgiving: bool,
-    threshold: Threshold,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Threshold {
-    Count(i64),
-    /// Percent of the desired count, rounded up, and between 3 and 200.
-    Bounded(i64),
-    /// Percent of the desired count, rounded up.
-    Unbounded(i64),
-}
-
-impl Breaker {
-    /// Failures that trip it, with so many tasks desired.
-    pub fn threshold(self, desired: usize) -> i64 {
-        let desired = i64::try_from(desired).unwrap_or(i64::MAX);
-        let percent = |value: i64| desired.saturating_mul(value).saturating_add(99) / 100;
-        match self.threshold {
-            Threshold::Count(count) => count,
-            Threshold::Bounded(value) => percent(value).clamp(3, 200),
-            Threshold::Unbounded(value) => percent(value).max(1),
-        }
-    }
-}
-
 /// Alarms that stop a deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alarms {
     pub names: Vec<String>,
     pub enabled: bool,
     pub rollback: bool,
-}
-
-/// Custom logic or a pause at some stages.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Hook {
-    /// A Lambda function's ARN; none is a PAUSE.
-    pub lambda: Option<String>,
-    role: Option<String>,
-    pub stages: Vec<String>,
-    pub timeout: i64,
-    pub rolls_back: bool,
 }
 
 /// Everything a service says about its deployments.
@@ -127,12 +84,7 @@ impl Default for Configuration {
             bake: 0,
             maximum: 200,
             minimum: 100,
-            breaker: Breaker {
-                enabled: false,
-                rollback: false,
-                forgiving: true,
-                threshold: Threshold::Bounded(50),
-            },
+            breaker: Breaker::default(),
             alarms: Alarms::default(),
             hooks: Vec::new(),
         }
@@ -164,13 +116,14 @@ impl Configuration {
             minimum: asked.within("minimumHealthyPercent", 0, 100)?.unwrap_or(self.minimum),
             breaker: asked
                 .nested("deploymentCircuitBreaker")?
-                .map_or(Ok(self.breaker), |given| breaker(given, strategy))?,
+                .map_or(Ok(self.breaker), |given| Breaker::read(given, strategy))?,
             alarms: asked
                 .nested("alarms")?
                 .map_or_else(|| Ok(self.alarms.clone()), alarms)?,
-            hooks: asked
-                .list("lifecycleHooks")?
-                .map_or_else(|| Ok(self.hooks.clone()), hooks)?,
+            hooks: asked.list("lifecycleHooks")?.map_or_else(
+                || Ok(self.hooks.clone()),
+                |list| list.into_iter().map(Hook::read).collect(),
+            )?,
         };
         asked.done()?;
         if strategy == Strategy::Rolling && !next.hooks.is_empty() {
@@ -284,55 +237,6 @@ fn tenths(percent: f64) -> Option<i64> {
     exact.then_some(tenths as i64)
 }
 
-fn breaker(mut given: Members, strategy: Strategy) -> Result<Breaker, Refusal> {
-    let blank = |name: &str| Refusal::parameter(format!("{name} can not be blank."));
-    let enabled = given.truth("enable")?.ok_or_else(|| blank("enable"))?;
-    let rollback = given.truth("rollback")?.ok_or_else(|| blank("rollback"))?;
-    let forgiving = given.truth("resetOnHealthyTask")?.unwrap_or(true);
-    let threshold = match given.nested("thresholdConfiguration")? {
-        None => Threshold::Bounded(50),
-        Some(mut config) => {
-            let kind = config.one_of("type", &["COUNT", "BOUNDED_PERCENT", "UNBOUNDED_PERCENT"])?;
-            let value = config
-                .within("value", 1, i64::from(i32::MAX))?
-                .ok_or_else(|| blank("value"))?;
-            config.done()?;
-            match kind.ok_or_else(|| blank("type"))?.as_str() {
-                "COUNT" => Threshold::Count(value),
-                "BOUNDED_PERCENT" => Threshold::Bounded(value),
-                _ => Threshold::Unbounded(value),
-            }
-        }
-    };
-    given.done()?;
-    if enabled && strategy != Strategy::Rolling {
-        let message = "The deployment circuit breaker can only be used with the ROLLING deployment strategy.";
-        return Err(Refusal::parameter(message));
-    }
-    Ok(Breaker {
-        enabled,
-        rollback,
-        forgiving,
-        threshold,
-    })
-}
-
-impl Breaker {
-    fn shown(self) -> Value {
-        let (kind, value) = match self.threshold {
-            Threshold::Count(value) => ("COUNT", value),
-            Threshold::Bounded(value) => ("BOUNDED_PERCENT", value),
-            Threshold::Unbounded(value) => ("UNBOUNDED_PERCENT", value),
-        };
-        json!({
-            "enable": self.enabled,
-            "rollback": self.rollback,
-            "resetOnHealthyTask": self.forgiving,
-            "thresholdConfiguration": {"type": kind, "value": value},
-        })
-    }
-}
-
 fn alarms(mut given: Members) -> Result<Alarms, Refusal> {
     let blank = |name: &str| Refusal::parameter(format!("{name} can not be blank."));
     let alarms = Alarms {
@@ -347,85 +251,6 @@ fn alarms(mut given: Members) -> Result<Alarms, Refusal> {
         ));
     }
     Ok(alarms)
-}
-
-fn hooks(given: Vec<Members>) -> Result<Vec<Hook>, Refusal> {
-    given.into_iter().map(Hook::read).collect()
-}
-
-impl Hook {
-    /// Stages at which hooks are allowed; the last two are for Lambda functions only.
-    const STAGES: [&'static str; 8] = [
-        "RECONCILE_SERVICE",
-        "PRE_SCALE_UP",
-        "POST_SCALE_UP",
-        "POST_TEST_TRAFFIC_SHIFT",
-        "PRE_PRODUCTION_TRAFFIC_SHIFT",
-        "POST_PRODUCTION_TRAFFIC_SHIFT",
-        "TEST_TRAFFIC_SHIFT",
-        "PRODUCTION_TRAFFIC_SHIFT",
-    ];
-
-    fn read(mut given: Members) -> Result<Hook, Refusal> {
-        let kind = given.one_of("targetType", &["AWS_LAMBDA", "PAUSE"])?;
-        let pause = kind.as_deref() == Some("PAUSE");
-        let (lambda, role) = (given.text("hookTargetArn")?, given.text("roleArn")?);
-        let stages = given.texts("lifecycleStages")?.unwrap_or_default();
-        // Parameters for the function, which nobody runs here.
-        given.raw("hookDetails");
-        let timeout = given.nested("timeoutConfiguration")?;
-        given.done()?;
-
-        if stages.is_empty() {
-            return Err(Refusal::parameter(
-                "lifecycleStages must be specified for a deployment lifecycle hook.",
-            ));
-        }
-        let allowed = if pause { &Hook::STAGES[..6] } else { &Hook::STAGES[..] };
-        if let Some(stage) = stages.iter().find(|stage| !allowed.contains(&stage.as_str())) {
-            let kind = if pause { "PAUSE" } else { "AWS_LAMBDA" };
-            return Err(Refusal::parameter(format!(
-                "A {kind} lifecycle hook cannot be configured at the stage {stage}."
-            )));
-        }
-        if pause && (lambda.is_some() || role.is_some()) {
-            return Err(Refusal::parameter(
-                "hookTargetArn and roleArn are not applicable for PAUSE hooks.",
-            ));
-        }
-        if !pause && (lambda.is_none() || role.is_none()) {
-            return Err(Refusal::parameter(
-                "hookTargetArn and roleArn must be specified for AWS_LAMBDA hooks.",
-            ));
-        }
-        let (mut minutes, mut action) = (None, None);
-        if let Some(mut timeout) = timeout {
-            minutes = timeout.within("timeoutInMinutes", 1, HOOK_MAX)?;
-            action = timeout.one_of("action", &["CONTINUE", "ROLLBACK"])?;
-            timeout.done()?;
-        }
-        Ok(Hook {
-            lambda,
-            role,
-            stages,
-            timeout: minutes.unwrap_or(DAY),
-            rolls_back: action.as_deref() != Some("CONTINUE"),
-        })
-    }
-
-    fn shown(&self) -> Value {
-        let action = if self.rolls_back { "ROLLBACK" } else { "CONTINUE" };
-        let mut shown = json!({
-            "targetType": if self.lambda.is_some() { "AWS_LAMBDA" } else { "PAUSE" },
-            "lifecycleStages": self.stages,
-            "timeoutConfiguration": {"timeoutInMinutes": self.timeout, "action": action},
-        });
-        if let (Some(lambda), Some(role)) = (&self.lambda, &self.role) {
-            shown["hookTargetArn"] = json!(lambda);
-            shown["roleArn"] = json!(role);
-        }
-        shown
-    }
 }
 
 #[cfg(test)]
@@ -450,40 +275,6 @@ mod tests {
         assert_eq!(canary(0.1).unwrap().strategy, Strategy::Canary { step: 1, bake: 10 });
         assert!(canary(0.0).is_err());
         assert!(read(json!({"strategy": "CANARY", "linearConfiguration": {"stepPercent": 10.0}})).is_err());
-    }
-
-    #[test]
-    fn a_pause_is_refused_while_traffic_shifts_and_beyond_fourteen_days() {
-        let hook = |stage: &str, minutes: i64| {
-            read(json!({"strategy": "CANARY", "lifecycleHooks": [{
-                "targetType": "PAUSE",
-                "lifecycleStages": [stage],
-                "timeoutConfiguration": {"timeoutInMinutes": minutes, "action": "ROLLBACK"},
-            }]}))
-        };
-        assert!(hook("PRE_PRODUCTION_TRAFFIC_SHIFT", 20_160).is_ok());
-        assert!(hook("PRE_PRODUCTION_TRAFFIC_SHIFT", 20_161).is_err());
-        assert!(hook("PRODUCTION_TRAFFIC_SHIFT", 60).is_err());
-        assert!(hook("TEST_TRAFFIC_SHIFT", 60).is_err());
-        assert!(hook("BAKE_TIME", 60).is_err());
-    }
-
-    #[test]
-    fn the_breakers_threshold_follows_the_documented_arithmetic() {
-        let breaker = |config: Value| {
-            let given = json!({"deploymentCircuitBreaker": {"enable": true, "rollback": true, "thresholdConfiguration": config}});
-            read(given).unwrap().breaker
-        };
-        let bounded = breaker(json!({"type": "BOUNDED_PERCENT", "value": 50}));
-        let expected = [(1, 3), (6, 3), (25, 13), (400, 200), (800, 200)];
-        for (desired, threshold) in expected {
-            assert_eq!(bounded.threshold(desired), threshold, "{desired} tasks");
-        }
-        assert_eq!(
-            breaker(json!({"type": "UNBOUNDED_PERCENT", "value": 10})).threshold(15),
-            2
-        );
-        assert_eq!(breaker(json!({"type": "COUNT", "value": 7})).threshold(1000), 7);
     }
 
     #[test]

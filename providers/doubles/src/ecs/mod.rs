@@ -5,15 +5,20 @@
 
 mod account;
 mod behaviour;
+mod breaker;
 mod clock;
 mod cluster;
 mod configuration;
 mod control;
 mod definition;
+mod deploying;
+mod hook;
+mod load_balancer;
 mod pool;
 mod revision;
 mod rolling;
 mod rollout;
+mod rollout_shown;
 mod serve;
 mod service;
 mod service_calls;

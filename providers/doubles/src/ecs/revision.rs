@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::aws::members::Members;
 use crate::aws::refusal::Refusal;
 use crate::ecs::clock::shown;
-use crate::ecs::service::{LoadBalancer, Service};
+use crate::ecs::load_balancer::LoadBalancer;
+use crate::ecs::service::Service;
 use crate::ecs::state::State;
 use crate::ecs::world::World;
 

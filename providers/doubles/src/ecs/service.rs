@@ -5,10 +5,11 @@ use serde_json::{Map, Value, json};
 
 use crate::ecs::clock::shown as shown_at;
 use crate::ecs::configuration::Configuration;
+use crate::ecs::load_balancer::LoadBalancer;
 use crate::ecs::pool::{Facts, Log, Pool};
 use crate::ecs::revision::Revision;
 use crate::ecs::rollout::{Rollout, Status};
-use crate::ecs::task::{Binding, Change};
+use crate::ecs::task::Change;
 use crate::ecs::task_set::TaskSet;
 use crate::ecs::world::World;
 
@@ -36,42 +37,6 @@ pub enum Life {
     /// Deleted; its tasks still stop.
     Draining,
     Inactive,
-}
-
-/// A target group that a service registers with, and what moves traffic between two of them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LoadBalancer {
-    pub binding: Binding,
-    pub advanced: Option<Advanced>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Advanced {
-    pub alternate: String,
-    pub production: String,
-    pub test: Option<String>,
-    pub role: String,
-}
-
-impl LoadBalancer {
-    pub fn shown(&self) -> Value {
-        let mut shown = json!({
-            "targetGroupArn": self.binding.group,
-            "containerName": self.binding.container,
-            "containerPort": self.binding.port,
-        });
-        if let Some(advanced) = &self.advanced {
-            shown["advancedConfiguration"] = json!({
-                "alternateTargetGroupArn": advanced.alternate,
-                "productionListenerRule": advanced.production,
-                "roleArn": advanced.role,
-            });
-            if let Some(test) = &advanced.test {
-                shown["advancedConfiguration"]["testListenerRule"] = json!(test);
-            }
-        }
-        shown
-    }
 }
 
 /// AWS's `rolloutState`.

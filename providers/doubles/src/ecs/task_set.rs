@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 use crate::aws::members::Members;
 use crate::aws::refusal::Refusal;
 use crate::ecs::clock::shown;
+use crate::ecs::load_balancer::LoadBalancer;
 use crate::ecs::pool::{Facts, Pool};
-use crate::ecs::service::{Controller, LoadBalancer, Service};
+use crate::ecs::service::{Controller, Service};
 use crate::ecs::state::State;
 use crate::ecs::world::World;
 
