@@ -8,7 +8,7 @@ use meridian_workflows::share::Share;
 use serde_json::{Map, Value, json};
 
 use super::audience::{self, Mark};
-use super::object::{list, map, member, memory, remember};
+use super::object::{list, member, memory, put, remember};
 use super::service::counterpart;
 use super::weights::Weights;
 use super::{AUDIENCE_MEMORY, FOUND_MEMORY, Split};
@@ -293,13 +293,6 @@ fn set_weights(rule: &mut Value, sides: &Sides, share: Share) -> Result<bool, St
     }
     *member(rule, "backendRefs") = Value::Array(all);
     Ok(true)
-}
-
-fn put(value: &mut Value, field: &str, to: Option<Value>) {
-    match to {
-        Some(to) => map(value).insert(field.to_owned(), to),
-        None => map(value).remove(field),
-    };
 }
 
 /// The filters that mirror to the candidate.

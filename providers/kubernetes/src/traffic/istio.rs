@@ -7,7 +7,8 @@ use meridian_engine::ports::provider::Fence;
 use meridian_workflows::vocabulary::Capabilities;
 use serde_json::{Map, Value, json};
 
-use super::istio_routes::{self, Candidate, Sides};
+use super::istio_routes;
+use super::istio_sides::{Candidate, Sides};
 use super::object::{create, fence, found, is_ours, keep, list, member, memory, remember, remove, rewrite, unfit};
 use super::service::{self, Reach, counterpart, selects};
 use super::{Arms, FOUND_MEMORY, Grant, Mechanism, OWNER_LABEL, Placement, Split, Standing, Written, audience};

@@ -8,124 +8,13 @@ use meridian_workflows::share::Share;
 use serde_json::{Map, Value, json};
 
 use super::audience::{self, Mark};
-use super::object::{list, map, member, memory, remember};
+use super::istio_sides::{Arm, Candidate, Sides, short};
+use super::object::{list, map, member, memory, put, remember};
 use super::service::counterpart;
 use super::weights::Weights;
 use super::{AUDIENCE_MEMORY, FOUND_MEMORY, Split};
 
 const TOTAL: &[u32] = &[100];
-
-/// Which destinations of a VirtualService are whose.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sides {
-    pub workload: String,
-    pub namespace: String,
-    /// Names of the routes; empty: all that send to the baseline.
-    pub routes: Vec<String>,
-    /// The Service of the baseline.
-    pub service: String,
-    pub candidate: Candidate,
-}
-
-/// What tells the candidate's destination from the baseline's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Candidate {
-    /// A Service of its own.
-    Host(String),
-    /// Subsets of the baseline's Service.
-    Subset { baseline: String, candidate: String },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Arm {
-    Baseline,
-    Candidate,
-}
-
-impl Sides {
-    /// Whose a destination is; none: somebody else's.
-    fn arm(&self, destination: &Value) -> Option<Arm> {
-        let host = destination["host"].as_str()?;
-        let subset = destination["subset"].as_str();
-        let is_ours = self.is_host(host, &self.service);
-        match &self.candidate {
-            Candidate::Host(candidate) if self.is_host(host, candidate) => Some(Arm::Candidate),
-            Candidate::Host(_) => is_ours.then_some(Arm::Baseline),
-            Candidate::Subset { baseline, candidate } => match subset {
-                Some(subset) if is_ours && subset == candidate => Some(Arm::Candidate),
-                None if is_ours => Some(Arm::Baseline),
-                Some(subset) if is_ours && subset == baseline => Some(Arm::Baseline),
-                Some(_) | None => None,
-            },
-        }
-    }
-
-    /// Whether a host is this Service, in whichever of its spellings.
-    fn is_host(&self, host: &str, service: &str) -> bool {
-        short(host, &self.namespace) == service
-    }
-
-    /// Makes a destination one of this arm's; the port and everything else in it stays.
-    fn point(&self, destination: &mut Value, arm: Arm) {
-        match &self.candidate {
-            Candidate::Host(candidate) => {
-                let host = destination["host"].as_str().unwrap_or(&self.service).to_owned();
-                let tail = host
-                    .split_once('.')
-                    .map_or(String::new(), |(_, tail)| format!(".{tail}"));
-                let name = if arm == Arm::Candidate {
-                    candidate
-                } else {
-                    &self.service
-                };
-                put(destination, "host", Some(json!(format!("{name}{tail}"))));
-            }
-            Candidate::Subset { baseline, candidate } => {
-                let subset = if arm == Arm::Candidate { candidate } else { baseline };
-                put(destination, "subset", Some(json!(subset)));
-            }
-        }
-    }
-
-    fn audience_prefix(&self) -> String {
-        format!("meridian-{}-audience-", self.workload)
-    }
-
-    fn is_audience_route(&self, route: &Value) -> bool {
-        route["name"]
-            .as_str()
-            .is_some_and(|name| name.starts_with(&self.audience_prefix()))
-    }
-
-    fn is_managed(&self, route: &Value) -> bool {
-        if self.is_audience_route(route) {
-            return false;
-        }
-        if self.routes.is_empty() {
-            return destinations(route)
-                .iter()
-                .any(|one| self.arm(&one["destination"]).is_some());
-        }
-        route["name"]
-            .as_str()
-            .is_some_and(|name| self.routes.iter().any(|one| one == name))
-    }
-}
-
-/// A Service's host without its namespace and the cluster's domain.
-fn short<'a>(host: &'a str, namespace: &str) -> &'a str {
-    match host.split_once('.') {
-        Some((name, rest))
-            if rest == namespace
-                || rest
-                    .strip_prefix(namespace)
-                    .is_some_and(|rest| rest.starts_with(".svc")) =>
-        {
-            name
-        }
-        Some(_) | None => host,
-    }
-}
 
 /// The Service that the routes send to, where the settings name none.
 ///
@@ -314,7 +203,8 @@ fn refuse_streams(service: &Value, sides: &Sides) -> Result<(), String> {
     Ok(())
 }
 
-fn destinations(route: &Value) -> &[Value] {
+/// The destinations of a route; none where it has no list of them.
+pub fn destinations(route: &Value) -> &[Value] {
     route["route"].as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -419,13 +309,6 @@ fn restore_weights(route: &mut Value, sides: &Sides, before: &Value) {
             );
         }
     }
-}
-
-fn put(value: &mut Value, field: &str, to: Option<Value>) {
-    match to {
-        Some(to) => map(value).insert(field.to_owned(), to),
-        None => map(value).remove(field),
-    };
 }
 
 fn mirrors(route: &Value, sides: &Sides) -> bool {

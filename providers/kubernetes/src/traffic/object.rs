@@ -224,6 +224,14 @@ pub fn map(value: &mut Value) -> &mut Map<String, Value> {
     value.as_object_mut().expect("it is an object or was made one above")
 }
 
+/// Sets a field, or takes it away.
+pub fn put(value: &mut Value, field: &str, to: Option<Value>) {
+    match to {
+        Some(to) => map(value).insert(field.to_owned(), to),
+        None => map(value).remove(field),
+    };
+}
+
 /// A list, which must be one; a missing one is empty.
 pub fn list<'a>(value: &'a Value, path: &[&str]) -> Result<&'a [Value], String> {
     let mut at = value;

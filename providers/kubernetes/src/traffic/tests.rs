@@ -6,7 +6,8 @@ use meridian_workflows::share::Share;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use serde_json::{Value, json};
 
-use super::istio_routes::{self, Candidate};
+use super::istio_routes;
+use super::istio_sides::{Candidate, Sides};
 use super::{Arm, Arms, Split, http_rules, mechanism};
 use crate::settings::{Settings, Strategy as Plan, Traffic};
 
@@ -119,8 +120,8 @@ fn virtual_service(weight: Value, host: &str, extra: bool) -> Value {
         "spec": {"hosts": ["payments"], "gateways": ["mesh"], "http": routes, "tcp": [{"route": [to("db", &Value::Null)]}]}})
 }
 
-fn istio_sides(subsets: bool, routes: &[&str]) -> istio_routes::Sides {
-    istio_routes::Sides {
+fn istio_sides(subsets: bool, routes: &[&str]) -> Sides {
+    Sides {
         workload: "payments".to_owned(),
         namespace: "shop".to_owned(),
         routes: routes.iter().map(|name| (*name).to_owned()).collect(),
