@@ -283,7 +283,7 @@ pub enum Drift {
     Report,
 }
 
-const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "kubeconfig",
     "context",
     "inCluster",
@@ -312,14 +312,21 @@ impl Settings {
         }
         let candidate: Candidate = section(map, "candidate")?.unwrap_or_default();
         check_candidate(&candidate)?;
+        let strategy = strategy(map)?;
+        let promotion = section(map, "promotion")?.unwrap_or(Promotion::Patch);
+        if promotion == Promotion::External && matches!(strategy, Strategy::Rolling(_)) {
+            return Err(
+                "`promotion: external` has no place in `strategy: rolling`: the image is changed here".to_owned(),
+            );
+        }
         Ok(Settings {
             cluster: cluster(map)?,
             namespace: name(map, "namespace")?,
             deployment: deployment(map)?,
             container: name(map, "container")?,
-            strategy: strategy(map)?,
+            strategy,
             candidate,
-            promotion: section(map, "promotion")?.unwrap_or(Promotion::Patch),
+            promotion,
             drift: drift(map)?,
             settle: duration(map, "settle")?.unwrap_or(Duration::from_secs(10)),
             drain: duration(map, "drain")?,

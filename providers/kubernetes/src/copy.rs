@@ -1,0 +1,264 @@
+//! The candidate's own objects: a second Deployment next to the first, its autoscaler and its disruption budget, derived from
+//! the baseline's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meridian_engine::ports::provider::Fence;
+use serde_json::{Map, Value, json};
+
+use crate::settings::{AntiAffinity, Candidate};
+use crate::traffic::{ARM_LABEL, FENCE_ANNOTATION, OWNER_LABEL, Placement};
+use crate::workload::{Workload, labels, selects};
+
+/// The value of [`ARM_LABEL`] on the candidate's pods.
+pub const CANDIDATE: &str = "candidate";
+/// Old ReplicaSets of the copy that are kept: its history is nobody's.
+const HISTORY: u32 = 1;
+/// The API's bound for a label's value.
+const LABEL_MAX: usize = 63;
+/// Labels whose change tells most people most; the first that fits is changed.
+const TELLING: [&str; 4] = ["app", "app.kubernetes.io/name", "name", "k8s-app"];
+
+/// The name of all of the candidate's own objects.
+pub fn name(workload: &str, settings: &Candidate) -> String {
+    format!("{workload}-{}", settings.suffix)
+}
+
+/// Labels that select the candidate's pods and no others.
+pub fn own_labels(workload: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (OWNER_LABEL.to_owned(), workload.to_owned()),
+        (ARM_LABEL.to_owned(), CANDIDATE.to_owned()),
+    ])
+}
+
+/// Labels of the pod template to change so that no Service that selects the baseline's pods selects the candidate's: as few as
+/// possible, because telemetry and network policies may go by the others.
+pub fn labels_apart(original: &Workload, services: &[Value], suffix: &str) -> BTreeMap<String, String> {
+    let pod_labels = original.pod_labels();
+    let mut selectors: Vec<BTreeSet<String>> = services
+        .iter()
+        .map(|service| labels(service.pointer("/spec/selector")))
+        .filter(|selector| !selector.is_empty())
+        .filter(|selector| selector.iter().all(|(key, value)| pod_labels.get(key) == Some(value)))
+        .map(|selector| selector.into_keys().collect())
+        .collect();
+    let own: BTreeSet<String> = original.match_labels().into_keys().collect();
+    if !own.is_empty() {
+        selectors.push(own);
+    }
+    let mut changed = BTreeMap::new();
+    while let Some(selector) = selectors.first() {
+        let in_all = selector
+            .iter()
+            .find(|key| selectors.iter().all(|other| other.contains(*key)));
+        let telling = TELLING
+            .iter()
+            .find(|key| selectors.iter().all(|other| other.contains(**key)));
+        let in_first = TELLING.iter().find(|key| selector.contains(**key));
+        let key = telling.or(in_first).map(|key| (*key).to_owned());
+        let key = match (telling, in_all) {
+            (None, Some(key)) => Some(key.clone()),
+            (Some(_), _) | (None, None) => key,
+        };
+        let Some(key) = key.or_else(|| selector.first().cloned()) else {
+            break;
+        };
+        let value = pod_labels.get(&key).map(String::as_str).unwrap_or_default();
+        changed.insert(key.clone(), suffixed(value, suffix));
+        selectors.retain(|selector| !selector.contains(&key));
+    }
+    changed
+}
+
+fn suffixed(value: &str, suffix: &str) -> String {
+    let room = LABEL_MAX.saturating_sub(suffix.len() + 1);
+    let kept: String = value.chars().take(room).collect();
+    let kept = kept.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    if kept.is_empty() {
+        suffix.to_owned()
+    } else {
+        format!("{kept}-{suffix}")
+    }
+}
+
+/// What the copy is to be.
+#[derive(Clone, Debug)]
+pub struct Wish<'a> {
+    pub image: &'a str,
+    pub replicas: u32,
+    pub placement: Placement,
+    pub apart: &'a BTreeMap<String, String>,
+    /// How long a pod must be ready before it counts.
+    pub settle_seconds: u64,
+    /// Whether pods are the share: then no pod of an old template may stand beside the new ones.
+    pub counts_pods: bool,
+    pub fence: Fence,
+}
+
+/// The labels of the copy's pods.
+pub fn pod_labels(original: &Workload, settings: &Candidate, wish: &Wish<'_>) -> BTreeMap<String, String> {
+    let mut labels = original.pod_labels();
+    labels.extend(settings.labels.clone());
+    if wish.placement == Placement::Apart {
+        labels.extend(wish.apart.clone());
+    }
+    labels.remove("pod-template-hash");
+    labels.extend(own_labels(original.name()));
+    labels
+}
+
+/// The second Deployment, to be applied: the baseline's spec with the release's image in the right container, and a selector of
+/// its own so that the two never fight over pods.
+pub fn deployment(original: &Workload, settings: &Candidate, wish: &Wish<'_>) -> Value {
+    let mut spec = original.object().pointer("/spec").cloned().unwrap_or(Value::Null);
+    let mut template = spec["template"].take();
+    template["spec"]["containers"][original.container_index()]["image"] = json!(wish.image);
+    let mut annotations = labels(template.pointer("/metadata/annotations"));
+    annotations.extend(settings.annotations.clone());
+    let pod_labels = pod_labels(original, settings, wish);
+    template["metadata"] = json!({"labels": pod_labels, "annotations": annotations});
+    keep_away(&mut template, original, settings.anti_affinity);
+    spec["template"] = template;
+    spec["replicas"] = json!(wish.replicas);
+    spec["selector"] = json!({"matchLabels": own_labels(original.name())});
+    spec["minReadySeconds"] = json!(wish.settle_seconds.max(original.min_ready_seconds()));
+    spec["revisionHistoryLimit"] = json!(HISTORY);
+    // The API refuses a deadline that is not above the time a pod must be ready.
+    let ready = spec["minReadySeconds"].as_u64().unwrap_or(0);
+    let deadline = spec["progressDeadlineSeconds"].as_u64().unwrap_or(600);
+    spec["progressDeadlineSeconds"] = json!(deadline.max(ready + 60));
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("paused");
+        if wish.counts_pods {
+            spec.insert("strategy".to_owned(), json!({"type": "Recreate"}));
+        }
+    }
+    let mut object = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(original.name(), settings, wish.fence),
+        "spec": spec,
+    });
+    strip_nulls(&mut object);
+    object
+}
+
+/// No labels of the original: a GitOps tool that finds its own mark on the copy would prune it.
+fn metadata(workload: &str, settings: &Candidate, fence: Fence) -> Value {
+    json!({
+        "name": name(workload, settings),
+        "labels": own_labels(workload),
+        "annotations": {FENCE_ANNOTATION: fence.to_string()},
+    })
+}
+
+/// Candidate pods keep away from the nodes of baseline pods, so that one node's end does not take both arms.
+fn keep_away(template: &mut Value, original: &Workload, anti_affinity: AntiAffinity) {
+    let mut selector = original.selector().clone();
+    // Joined candidate pods carry the baseline's labels too, and need not keep away from themselves.
+    let absent = json!({"key": ARM_LABEL, "operator": "DoesNotExist"});
+    match selector.get_mut("matchExpressions").and_then(Value::as_array_mut) {
+        Some(expressions) => expressions.push(absent),
+        None => selector["matchExpressions"] = json!([absent]),
+    }
+    let term = json!({"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"});
+    let (list, item) = match anti_affinity {
+        AntiAffinity::None => return,
+        AntiAffinity::Preferred => (
+            "preferredDuringSchedulingIgnoredDuringExecution",
+            json!({"weight": 100, "podAffinityTerm": term}),
+        ),
+        AntiAffinity::Required => ("requiredDuringSchedulingIgnoredDuringExecution", term),
+    };
+    let affinity = &mut template["spec"]["affinity"]["podAntiAffinity"][list];
+    match affinity.as_array_mut() {
+        Some(items) => items.push(item),
+        None => *affinity = json!([item]),
+    }
+}
+
+/// Bounds of the candidate's autoscaler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub min: u32,
+    pub max: u32,
+}
+
+/// Whether an autoscaler of the candidate's own can follow the baseline's: not where its metrics are about the whole (a queue's
+/// length would scale both arms), nor where the baseline's selector takes in candidate pods (two autoscalers over one pod stop
+/// each other: `AmbiguousSelector`).
+pub fn can_autoscale(original: &Workload, autoscaler: &Value, candidate_labels: &BTreeMap<String, String>) -> bool {
+    let metrics = autoscaler.pointer("/spec/metrics").and_then(Value::as_array);
+    let by_pod = |metric: &Value| matches!(metric["type"].as_str(), Some("Resource" | "ContainerResource" | "Pods"));
+    metrics.is_some_and(|metrics| !metrics.is_empty() && metrics.iter().all(by_pod))
+        && !selects(original.selector(), candidate_labels)
+}
+
+/// The candidate's autoscaler: the baseline's rules over the candidate's pods, within its share of the bounds.
+pub fn autoscaler(of: &Value, workload: &str, settings: &Candidate, bounds: Bounds, fence: Fence) -> Value {
+    let mut spec = of.get("spec").cloned().unwrap_or(Value::Null);
+    spec["scaleTargetRef"] = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name(workload, settings)});
+    spec["minReplicas"] = json!(bounds.min);
+    spec["maxReplicas"] = json!(bounds.max);
+    let mut object = json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": metadata(workload, settings, fence),
+        "spec": spec,
+    });
+    strip_nulls(&mut object);
+    object
+}
+
+/// The bounds that an autoscaler has now.
+pub fn bounds(autoscaler: &Value) -> Option<Bounds> {
+    let read = |key: &str| {
+        autoscaler
+            .pointer(&format!("/spec/{key}"))?
+            .as_u64()
+            .and_then(|n| u32::try_from(n).ok())
+    };
+    Some(Bounds {
+        min: read("minReplicas").unwrap_or(1),
+        max: read("maxReplicas")?,
+    })
+}
+
+/// What a disruption budget allows, for so many candidate pods out of so many in all.
+///
+/// A number of pods that must stay is taken down to the candidate's part: kept whole, it would forbid every eviction.
+pub fn budget(of: &Value, workload: &str, settings: &Candidate, pods: u32, total: u32, fence: Fence) -> Value {
+    let mut spec = Map::new();
+    spec.insert("selector".to_owned(), json!({"matchLabels": own_labels(workload)}));
+    for key in ["maxUnavailable", "unhealthyPodEvictionPolicy"] {
+        if let Some(value) = of.pointer(&format!("/spec/{key}")) {
+            spec.insert(key.to_owned(), value.clone());
+        }
+    }
+    if let Some(least) = of.pointer("/spec/minAvailable") {
+        let least = match least.as_u64() {
+            Some(least) => json!(least.saturating_mul(u64::from(pods)) / u64::from(total.max(1))),
+            None => least.clone(),
+        };
+        spec.insert("minAvailable".to_owned(), least);
+    }
+    json!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(workload, settings, fence),
+        "spec": spec,
+    })
+}
+
+/// Absent and null say the same everywhere but in an apply, where null claims the field.
+fn strip_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
