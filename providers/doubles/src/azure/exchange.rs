@@ -11,6 +11,8 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
+use super::journal::Journal;
+
 /// Larger bodies are no request to a double: 4 MiB, the resource manager's own limit.
 const BODY_MAX: usize = 4 << 20;
 
@@ -125,11 +127,12 @@ pub trait Answers: Send + Sync + 'static {
     fn answer(&self, asked: &Asked) -> Reply;
 }
 
-/// A double as something that a listener serves.
-pub fn router<T: Answers>(double: &Arc<T>) -> Router {
+/// A double as something that a listener serves; its exchanges are written to a journal of this name, where any are.
+pub fn router<T: Answers>(double: &Arc<T>, name: &str) -> Router {
     let double = Arc::clone(double);
+    let journal = Arc::new(Journal::of(name));
     Router::new().fallback(move |request: Request| {
-        let double = Arc::clone(&double);
+        let (double, journal) = (Arc::clone(&double), Arc::clone(&journal));
         async move {
             let (head, body) = request.into_parts();
             let Ok(body) = to_bytes(body, BODY_MAX).await else {
@@ -137,7 +140,9 @@ pub fn router<T: Answers>(double: &Arc<T>) -> Router {
             };
             let path_and_query = head.uri.path_and_query().map_or("/", |both| both.as_str());
             let asked = Asked::new(head.method, path_and_query, head.headers, body);
-            response(double.answer(&asked))
+            let reply = double.answer(&asked);
+            journal.record(&asked, &reply);
+            response(reply)
         }
     })
 }

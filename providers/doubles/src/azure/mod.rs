@@ -9,6 +9,7 @@ pub mod app_service;
 mod arm;
 mod clock;
 mod exchange;
+mod journal;
 
 pub use app_configuration::AppConfiguration;
 pub use app_service::AppService;

@@ -62,7 +62,7 @@ impl AppConfiguration {
 
     /// What a listener serves.
     pub fn router(self: &Arc<Self>) -> Router {
-        exchange::router(self)
+        exchange::router(self, "app-configuration")
     }
 
     /// Lets time pass: `last_modified` goes by it. Signatures are judged by the machine's clock, as it is the client's too.

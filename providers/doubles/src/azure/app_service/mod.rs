@@ -74,7 +74,7 @@ impl AppService {
 
     /// What a listener serves.
     pub fn router(self: &Arc<Self>) -> Router {
-        exchange::router(self)
+        exchange::router(self, "app-service")
     }
 
     /// Lets time pass.

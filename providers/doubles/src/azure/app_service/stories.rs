@@ -423,6 +423,8 @@ fn tags_are_written_by_their_own_resource_even_during_a_swap() {
             json!({"operation": "Merge", "properties": {"tags": tags}}),
         )
     };
+    assert_eq!(merge(json!({"long": "x".repeat(257)})).status, 400);
+    assert_eq!(merge(json!({"a/b": "1"})).status, 400);
     assert_eq!(merge(json!({"a": "1"})).status, 200);
     story.begin_swap();
     assert_eq!(

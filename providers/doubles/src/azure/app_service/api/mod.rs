@@ -274,6 +274,36 @@ fn texts(what: &str, value: Value) -> Result<std::collections::BTreeMap<String, 
         .map_err(|error| bad_parameter(format!("The parameter {what} has an invalid value: {error}.")))
 }
 
+/// How many tags a resource has at most, and how many signs a tag's name and value have.
+const TAGS_MAX: usize = 50;
+const TAG_NAME_MAX: usize = 512;
+const TAG_VALUE_MAX: usize = 256;
+
+/// Tags, within the resource manager's limits.
+fn tags_within(
+    tags: std::collections::BTreeMap<String, String>,
+) -> Result<std::collections::BTreeMap<String, String>, Box<Reply>> {
+    let invalid = |message: String| Box::new(refused(400, "InvalidTags", message));
+    if tags.len() > TAGS_MAX {
+        return Err(invalid(format!(
+            "The maximum number of tags allowed is '{TAGS_MAX}'; '{}' were given.",
+            tags.len()
+        )));
+    }
+    for (name, value) in &tags {
+        let is_fit = !name.is_empty()
+            && name.chars().count() <= TAG_NAME_MAX
+            && !name.contains(['<', '>', '%', '&', '\\', '?', '/'])
+            && value.chars().count() <= TAG_VALUE_MAX;
+        if !is_fit {
+            return Err(invalid(format!(
+                "The tag '{name}' is invalid: a name has 1 to {TAG_NAME_MAX} signs without <>%&\\?/, a value at most {TAG_VALUE_MAX}."
+            )));
+        }
+    }
+    Ok(tags)
+}
+
 /// The address under which the client reached this double, for links.
 fn base(asked: &Asked) -> String {
     format!("http://{}", asked.host())

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Place, bad_parameter, config, properties, site, slot, slot_mut, texts};
+use super::{Answer, Place, bad_parameter, config, properties, site, slot, slot_mut, tags_within, texts};
 use crate::azure::app_service::World;
 use crate::azure::app_service::behaviour::Behaviour;
 use crate::azure::app_service::routing::Population;
@@ -211,7 +211,7 @@ fn make(world: &mut World, place: &Place, location: &str, kind: Option<&str>) ->
 }
 
 fn write(world: &mut World, place: &Place, body: &Map<String, Value>, tags: Option<Value>) -> Answer {
-    let tags = tags.map(|tags| texts("tags", tags)).transpose()?;
+    let tags = tags.map(|tags| texts("tags", tags).and_then(tags_within)).transpose()?;
     let given = match body.get("properties") {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(properties)) => properties.clone(),

@@ -5,16 +5,13 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, Place, bad_parameter, known, method_not_allowed, slot, slot_mut, texts};
+use super::{Answer, Place, bad_parameter, known, method_not_allowed, slot, slot_mut, tags_within, texts};
 use crate::azure::app_service::World;
 use crate::azure::arm::{self, refused};
 use crate::azure::exchange::{Asked, Reply};
 
 /// Versions of `Microsoft.Resources/tags` that are spoken.
 pub const API_VERSIONS: &[&str] = &["2021-04-01", "2024-03-01", "2025-04-01"];
-
-/// How many tags a resource has at most.
-const TAGS_MAX: usize = 50;
 
 pub fn answer(world: &mut World, asked: &Asked, place: &Place) -> Answer {
     known(world, asked, place)?;
@@ -31,7 +28,7 @@ pub fn answer(world: &mut World, asked: &Asked, place: &Place) -> Answer {
         Method::GET => {}
         Method::PUT => {
             let mut body = arm::object(asked)?;
-            let tags = tags_of(body.remove("properties"))?;
+            let tags = tags_within(tags_of(body.remove("properties"))?)?;
             let (slot, now) = slot_mut(world, place)?;
             slot.tags = tags;
             slot.touch(now);
@@ -84,10 +81,7 @@ fn patch(world: &mut World, asked: &Asked, place: &Place) -> Result<(), Box<Repl
             ));
         }
     }
-    if changed.len() > TAGS_MAX {
-        return Err(bad_parameter(format!("A resource has at most {TAGS_MAX} tags.")));
-    }
-    slot.tags = changed;
+    slot.tags = tags_within(changed)?;
     slot.touch(now);
     Ok(())
 }
