@@ -61,16 +61,16 @@ impl Node {
             return Value::String(self.value.unwrap_or_default());
         }
         let mut children = self.children;
-        if children.len() == 1 {
-            if let Some(list) = children.remove("member") {
-                let mut items: Vec<(u32, Node)> = list
-                    .children
-                    .into_iter()
-                    .map(|(place, node)| (place.parse().unwrap_or(u32::MAX), node))
-                    .collect();
-                items.sort_by_key(|(place, _)| *place);
-                return Value::Array(items.into_iter().map(|(_, node)| node.json()).collect());
-            }
+        if children.len() == 1
+            && let Some(list) = children.remove("member")
+        {
+            let mut items: Vec<(u32, Node)> = list
+                .children
+                .into_iter()
+                .map(|(place, node)| (place.parse().unwrap_or(u32::MAX), node))
+                .collect();
+            items.sort_by_key(|(place, _)| *place);
+            return Value::Array(items.into_iter().map(|(_, node)| node.json()).collect());
         }
         let members: Map<String, Value> = children.into_iter().map(|(name, node)| (name, node.json())).collect();
         Value::Object(members)

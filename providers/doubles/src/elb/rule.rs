@@ -82,7 +82,7 @@ impl Balancers {
         let arns = asked.texts("RuleArns")?.unwrap_or_default();
         let (marker, size) = (asked.text("Marker")?, asked.within("PageSize", 1, 400)?);
         asked.done()?;
-        if listener.is_some() == !arns.is_empty() {
+        if listener.is_some() != arns.is_empty() {
             return Err(Refusal::validation(
                 "You must specify either listener rule ARNs or a listener ARN",
             ));
