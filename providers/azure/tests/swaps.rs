@@ -486,3 +486,48 @@ async fn what_others_deployed_into_production_is_told_and_left_alone() {
         "the traffic is back all the same"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_that_others_change_are_told_put_back_and_given_up_when_it_goes_on() {
+    let mut story = Story::of(Bench::new(false).await).await;
+    story.settle(traffic(10)).await;
+    let order = story.order(traffic(25));
+    let mut rounds = 0;
+    let why = 'fight: loop {
+        rounds += 1;
+        assert!(rounds < 20, "two tools fight for ever");
+        loop {
+            match story.ask(&order).await {
+                Progress::Settled => break,
+                Progress::Moving { .. } => story.bench.advance(Duration::from_secs(2)),
+                Progress::Stuck { why } => break 'fight why,
+                other => panic!("{other:?}"),
+            }
+        }
+        story.bench.tenant.meddle_with_rules("shop", &[ruled("staging", 5.0)]);
+        let seen = story.look().await.observation;
+        assert!(!seen.is_settled && seen.diagnosis.unwrap().contains("25% was ordered, they say 5%"));
+    };
+    assert!(why.contains("keeps changing"), "{why}");
+    story.settle(DesiredState::Reverted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operation_is_left_alone_for_as_long_as_it_asks() {
+    let mut story = Story::of(Bench::new(false).await).await;
+    story.settle(traffic(0)).await;
+    // One process from here on: what an operation asked is nothing that another one would know.
+    let cloud = story.bench.cloud();
+    let order = story.order(traffic(100));
+    let mut asks = 0;
+    while cloud.ensure(&story.target, &order).await.unwrap() != Progress::Settled {
+        story.bench.advance(Duration::from_secs(1));
+        asks += 1;
+    }
+    let polls = story
+        .bench
+        .served
+        .wire
+        .count(|exchange| exchange.asked.uri.path().contains("/operationresults/"));
+    assert!(polls > 0 && polls * 4 < asks, "{polls} polls in {asks} seconds");
+}

@@ -9,16 +9,19 @@ use meridian_workflows::workflow::Exposure;
 use serde_json::{Value, json};
 
 use crate::app_service::AppService;
-use crate::app_service::content::{Content, Deployable, PACKAGE_DIGEST, RUN_FROM_PACKAGE};
+use crate::app_service::content::{Content, Deployable, PACKAGE_DIGEST, RUN_FROM_PACKAGE, bound};
 use crate::app_service::fitness;
 use crate::app_service::kind::PINNED_FOR;
-use crate::app_service::memory::{Memory, Phase, Swap, Way};
+use crate::app_service::memory::{Memory, Phase, Ramped, Swap, Way};
 use crate::app_service::next::{self, Arm, Goal, Seen, Side, Step, Whose, Wish};
 use crate::app_service::observed::pinned;
 use crate::app_service::preflight::{self, findings};
 use crate::app_service::ramp::Rules;
 use crate::app_service::site::{Half, Shown, Site};
 use crate::trouble::{Fate, Trouble};
+
+/// After so many times a rising share gives in and says so: two tools that fight over a rule are worse than either.
+const REASSERTED_MAX: u32 = 5;
 
 /// One call's view of a site that it may change.
 struct Act<'a> {
@@ -179,7 +182,7 @@ impl Act<'_> {
 
     async fn seen(&self) -> Result<Seen, Failure> {
         let operation = match &self.memory.phase {
-            Phase::Swapping(Swap { link: Some(link), .. }) => self.site.standing(link).await?,
+            Phase::Swapping(Swap { link: Some(link), .. }) => self.cloud.polled(self.site, link, self.now).await?,
             _ => None,
         };
         let side = |half: &Half| Side {
@@ -288,22 +291,42 @@ impl Act<'_> {
         let rules = self.rules();
         let stood = rules.share(self.host()).map_err(Failure::lasting)?;
         let slot = self.site.settings.slot.clone();
+        let fence = self.order.fence();
+        let written = self
+            .memory
+            .ramped
+            .filter(|written| written.fence == fence && written.share == share);
+        let again = written.map_or(0, |written| written.again.saturating_add(1));
+        if again > REASSERTED_MAX && share > stood {
+            return Ok(Progress::Stuck {
+                why: format!(
+                    "somebody else keeps changing the ramp-up rules of site `{}`: {share} was put back {REASSERTED_MAX} times",
+                    self.site.settings.site
+                ),
+            });
+        }
         let body = rules.with(self.host(), &slot, share);
         self.site.set_config(Whose::Production, &body).await?;
-        if share >= stood {
-            return moving(format!("{share} of the traffic is sent to slot `{slot}`"));
-        }
-        // The traffic first: who stays pinned is a report, and can be lost.
-        let until = PINNED_FOR.after(self.now);
+        // The traffic first: what is remembered of it is a report, and can be lost.
+        let until = (share < stood).then(|| PINNED_FOR.after(self.now));
         let memory = Memory {
-            pinned_until: Some(until),
+            pinned_until: until.or(self.memory.pinned_until),
+            ramped: Some(Ramped { fence, share, again }),
             ..self.memory.clone()
         };
         self.remember(memory).await?;
-        moving(format!(
-            "traffic to slot `{slot}` goes from {stood} to {share}; {}",
-            pinned(&slot, until)
-        ))
+        let drifted = if again > 0 {
+            "somebody else changed the ramp-up rules; "
+        } else {
+            ""
+        };
+        match until {
+            Some(until) => moving(format!(
+                "{drifted}traffic to slot `{slot}` goes from {stood} to {share}; {}",
+                pinned(&slot, until)
+            )),
+            None => moving(format!("{drifted}{share} of the traffic is sent to slot `{slot}`")),
+        }
     }
 
     /// What can be deployed for an arm.
@@ -346,7 +369,7 @@ impl Act<'_> {
                 self.site.set_config(Whose::Slot, &body).await?;
             }
             Deployable::Package { url, sha256 } => {
-                let settings = [(RUN_FROM_PACKAGE, url.clone()), (PACKAGE_DIGEST, sha256.clone())];
+                let settings = [(RUN_FROM_PACKAGE, url.clone()), (PACKAGE_DIGEST, bound(sha256, url))];
                 self.site.set_app_settings(Whose::Slot, &settings).await?;
             }
         }

@@ -4,9 +4,18 @@ use std::collections::BTreeMap;
 
 use meridian_engine::run::version::Version;
 use meridian_workflows::workflow::Release;
+use sha2::{Digest, Sha256};
 
 /// The app setting in which Meridian keeps a package's digest. It is no slot setting, so a swap carries it along with the app.
 pub(crate) const PACKAGE_DIGEST: &str = "MERIDIAN_PACKAGE_SHA256";
+
+/// A digest as that setting holds it, bound to the address that it is the digest of: somebody who changes the address alone
+/// deploys another package.
+pub(crate) fn bound(sha256: &str, url: &str) -> String {
+    let address = Sha256::digest(without_query(url).as_bytes());
+    let mark: String = address.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{sha256}@{mark}")
+}
 
 /// The app setting that App Service runs a package from.
 pub(crate) const RUN_FROM_PACKAGE: &str = "WEBSITE_RUN_FROM_PACKAGE";
@@ -87,8 +96,15 @@ impl Content {
         }
         let package = settings.get(RUN_FROM_PACKAGE).filter(|value| value.contains("://"));
         match (package, settings.get(PACKAGE_DIGEST)) {
-            (Some(_), Some(digest)) => Content(format!("sha256:{digest}")),
-            (Some(url), None) => Content(format!("package:{}", without_query(url))),
+            (Some(url), Some(kept))
+                if kept
+                    .split_once('@')
+                    .is_some_and(|(digest, _)| bound(digest, url) == *kept) =>
+            {
+                let digest = kept.split('@').next().unwrap_or(kept);
+                Content(format!("sha256:{digest}"))
+            }
+            (Some(url), _) => Content(format!("package:{}", without_query(url))),
             (None, _) => Content(format!("code:{fx}")),
         }
     }
@@ -127,7 +143,7 @@ fn last(url: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Content, Deployable, PACKAGE_DIGEST, RUN_FROM_PACKAGE};
+    use super::{Content, Deployable, PACKAGE_DIGEST, RUN_FROM_PACKAGE, bound};
     use meridian_engine::run::version::Version;
     use meridian_workflows::workflow::Release;
     use std::collections::BTreeMap;
@@ -155,12 +171,22 @@ mod tests {
             sha256,
         })
         .unwrap();
-        let stands = settings(&[(RUN_FROM_PACKAGE, &url), (PACKAGE_DIGEST, &"ab".repeat(32))]);
+        let kept = bound(&"ab".repeat(32), &url);
+        let stands = settings(&[(RUN_FROM_PACKAGE, &url), (PACKAGE_DIGEST, &kept)]);
         let shown = Content::of("NODE|20-lts", &stands);
         assert_eq!(package.content(), shown);
         let version = shown.version(&stands);
         assert_eq!(version.name, "shop-2.zip");
         assert!(!version.pinned.contains("hidden"));
+        let moved = settings(&[
+            (RUN_FROM_PACKAGE, "https://files.example.com/shop-3.zip"),
+            (PACKAGE_DIGEST, &kept),
+        ]);
+        assert_ne!(
+            Content::of("NODE|20-lts", &moved),
+            shown,
+            "another address is another package"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use meridian_engine::ports::provider::Fence;
+use meridian_workflows::share::Share;
 use serde_json::{Map, Value};
 
 use crate::fence;
@@ -11,6 +12,7 @@ const PHASE: &str = "meridian-phase";
 const OPERATION: [&str; 3] = ["meridian-operation", "meridian-operation-2", "meridian-operation-3"];
 const NOTE: [&str; 3] = ["meridian-note", "meridian-note-2", "meridian-note-3"];
 const PINNED: &str = "meridian-pinned-until";
+const RAMPED: &str = "meridian-ramped";
 
 /// Azure's limit for a tag's value.
 const VALUE_MAX: usize = 256;
@@ -24,6 +26,30 @@ pub(crate) struct Memory {
     pub(crate) phase: Phase,
     /// Until when users may be held on the slot by a cookie after its share was lowered.
     pub(crate) pinned_until: Option<Timestamp>,
+    /// The ramp-up rule as it was last written.
+    pub(crate) ramped: Option<Ramped>,
+}
+
+/// A share that was written, under which order, and how often it was put back over a change by somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ramped {
+    pub(crate) fence: Fence,
+    pub(crate) share: Share,
+    pub(crate) again: u32,
+}
+
+impl Ramped {
+    fn parse(text: &str) -> Option<Ramped> {
+        let mut words = text.split(' ');
+        let fence = fence::parse(words.next()?).ok()?;
+        let share = Share::from_basis_points(words.next()?.parse().ok()?).ok()?;
+        let again = words.next()?.parse().ok()?;
+        words.next().is_none().then_some(Ramped { fence, share, again })
+    }
+
+    fn text(self) -> String {
+        format!("{} {} {}", self.fence, self.share.basis_points(), self.again)
+    }
 }
 
 /// What was begun and is not over.
@@ -74,6 +100,7 @@ impl Memory {
         serial: 0,
         phase: Phase::Idle,
         pinned_until: None,
+        ramped: None,
     };
 
     /// From a site's tags.
@@ -135,6 +162,8 @@ impl Memory {
             serial,
             phase,
             pinned_until: instant(PINNED)?,
+            // Without it a change by somebody else is put right without being told.
+            ramped: text(RAMPED).and_then(Ramped::parse),
         })
     }
 
@@ -147,6 +176,7 @@ impl Memory {
             self.fence.map(|fence| fence.to_string()).unwrap_or_default(),
         );
         put(PHASE, self.phase.text(self.serial));
+        put(RAMPED, self.ramped.map(Ramped::text).unwrap_or_default());
         put(PINNED, self.pinned_until.map(|at| at.to_string()).unwrap_or_default());
         let (note, link) = match &self.phase {
             Phase::Failed { why } => (brief(why), String::new()),
@@ -206,9 +236,10 @@ impl Phase {
 
 #[cfg(test)]
 mod tests {
-    use super::{Memory, Phase, Swap, Way};
+    use super::{Memory, Phase, Ramped, Swap, Way};
     use jiff::Timestamp;
     use meridian_engine::ports::provider::Fence;
+    use meridian_workflows::share::Share;
     use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
     use serde_json::{Value, json};
 
@@ -249,7 +280,8 @@ mod tests {
         ) {
             let fence = Some(Fence { claim: 3, epoch: 2, seq });
             let pinned_until = pinned.then(|| Timestamp::from_second(1_800_000_000).unwrap());
-            let memory = Memory { fence, serial, phase, pinned_until };
+            let ramped = fence.filter(|_| pinned).map(|fence| Ramped { fence, share: Share::FULL, again: 3 });
+            let memory = Memory { fence, serial, phase, pinned_until, ramped };
             let mut tags = Memory { phase: earlier, ..Memory::NONE }.tags();
             tags.as_object_mut().unwrap().extend(memory.tags().as_object().unwrap().clone());
             assert_eq!(Memory::read(&tags), Ok(memory));
@@ -260,7 +292,7 @@ mod tests {
 
         #[test]
         fn no_tag_breaks_the_reading(phase in any::<String>(), note in any::<String>()) {
-            let _ = Memory::read(&json!({"meridian-phase": phase, "meridian-note": note, "meridian-fence": note}));
+            let _ = Memory::read(&json!({"meridian-phase": phase, "meridian-note": note, "meridian-ramped": note}));
         }
     }
 

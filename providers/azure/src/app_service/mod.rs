@@ -31,6 +31,8 @@ use crate::app_service::content::Deployable;
 use crate::app_service::settings::Settings;
 use crate::app_service::site::Site;
 use crate::credentials::Services;
+use crate::operation::Standing;
+use crate::trouble::Trouble;
 
 pub use kind::kind;
 
@@ -51,6 +53,8 @@ pub struct AppService {
     ///
     /// A hint, no state: it can be lost at any time, and another process has none.
     written: Mutex<HashMap<String, (u64, Instant)>>,
+    /// Until when an operation asked to be left alone. A hint as well.
+    resting: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl AppService {
@@ -59,6 +63,7 @@ impl AppService {
             services: Services::new(secrets),
             now: Arc::new(Timestamp::now),
             written: Mutex::new(HashMap::new()),
+            resting: Mutex::new(HashMap::new()),
         }
     }
 
@@ -86,6 +91,23 @@ impl AppService {
         let written = self.written.lock();
         let known = written.get(&site.settings.resource());
         known.is_some_and(|(last, at)| serial < *last && at.elapsed() < BEHIND_FOR)
+    }
+
+    /// What an operation says, asked no sooner than it wants to be.
+    async fn polled(&self, site: &Site, link: &str, now: Timestamp) -> Result<Option<Standing>, Trouble> {
+        if self.resting.lock().get(link).is_some_and(|until| *until > now) {
+            return Ok(Some(Standing::Running { retry_after: None }));
+        }
+        let standing = site.standing(link).await?;
+        let mut resting = self.resting.lock();
+        resting.retain(|_, until| *until > now);
+        if let Some(Standing::Running {
+            retry_after: Some(after),
+        }) = &standing
+        {
+            resting.insert(link.to_owned(), after.after(now));
+        }
+        Ok(standing)
     }
 
     fn has_written(&self, site: &Site, serial: u64) {

@@ -77,9 +77,12 @@ pub(super) async fn observed(
     let rest = less(Share::FULL, share);
     let serving = if rest >= share { &production } else { &slot };
     let mut remarks = told(&memory, (cloud.now)(), site, &shown);
-    let is_settled =
-        unfit.is_none() && !is_moving(&memory) && shown.production.property("inProgressOperationId").is_none();
-    remarks.extend(unfit);
+    let drifted = drifted(&memory, share);
+    let is_settled = drifted.is_none()
+        && unfit.is_none()
+        && !is_moving(&memory)
+        && shown.production.property("inProgressOperationId").is_none();
+    remarks.extend(unfit.into_iter().chain(drifted));
     remarks.extend(found.problems);
     remarks.extend(found.remarks);
     Ok(Observed {
@@ -174,6 +177,17 @@ async fn unfit(site: &Site, shown: &Shown, memory: &Memory, is_in_slot: bool) ->
     Ok(match fitness(site, whose, half, since).await? {
         Fitness::Fit => None,
         Fitness::Unfit { why, .. } => Some(why),
+    })
+}
+
+/// What somebody else made of the ramp-up rule, where the newest order wrote it and it says something else now.
+fn drifted(memory: &Memory, share: Share) -> Option<String> {
+    let written = memory.ramped.filter(|written| Some(written.fence) == memory.fence)?;
+    (written.share != share).then(|| {
+        format!(
+            "somebody else changed the ramp-up rules: {} was ordered, they say {share}",
+            written.share
+        )
     })
 }
 
