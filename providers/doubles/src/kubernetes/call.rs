@@ -91,7 +91,7 @@ impl Call {
     pub(crate) fn json(&self) -> Result<Value, Refusal> {
         if !matches!(self.media.as_str(), "" | "application/json") {
             return Err(Refusal::unsupported_media(
-                "application/json, application/yaml, application/vnd.kubernetes.protobuf, application/cbor",
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
             ));
         }
         self.body_json()

@@ -44,6 +44,9 @@ pub(crate) fn fill(kind: &Kind, object: &mut Value) {
         "HTTPRoute" => http_route(object),
         _ => {}
     }
+    if let (Some(status), false) = (bare(kind).get("status"), kind.kind == "Namespace") {
+        default(object, "status", status.clone());
+    }
     if let Some(map) = object.as_object_mut() {
         map.retain(|_, value| !value.is_null());
     }
@@ -79,13 +82,22 @@ pub(crate) fn bare(kind: &Kind) -> Value {
         "Deployment" => {
             json!({"metadata": {}, "spec": {"selector": null, "strategy": {}, "template": template}, "status": {}})
         }
-        "ReplicaSet" => json!({"metadata": {}, "spec": {"selector": null, "template": {"metadata": {}}}, "status": {}}),
+        "ReplicaSet" => {
+            json!({"metadata": {}, "spec": {"selector": null, "template": {"metadata": {}}}, "status": {"replicas": 0}})
+        }
         "Pod" => json!({"metadata": {}, "spec": {"containers": null}, "status": {}}),
-        "HorizontalPodAutoscaler" => json!({"metadata": {}, "spec": {"scaleTargetRef": {}}, "status": {}}),
+        "HorizontalPodAutoscaler" => {
+            json!({"metadata": {}, "spec": {"scaleTargetRef": {}}, "status": {"desiredReplicas": 0}})
+        }
+        "Namespace" => json!({"metadata": {}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}),
         "Event" => json!({"metadata": {}, "involvedObject": {}, "source": {}}),
         "EndpointSlice" => json!({"metadata": {}, "endpoints": null, "ports": null}),
+        "Service" | "Ingress" => json!({"metadata": {}, "spec": {}, "status": {"loadBalancer": {}}}),
+        "PodDisruptionBudget" => json!({"metadata": {}, "spec": {}, "status": {
+            "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0,
+        }}),
+        "CustomResourceDefinition" | "IngressClass" => json!({"metadata": {}, "spec": {}}),
         _ if kind.custom => json!({"metadata": {}}),
-        "Service" => json!({"metadata": {}, "spec": {}, "status": {"loadBalancer": {}}}),
         "Secret" | "ConfigMap" | "ServiceAccount" | "Endpoints" => json!({"metadata": {}}),
         _ => json!({"metadata": {}, "spec": {}, "status": {}}),
     }
@@ -261,7 +273,6 @@ fn service(object: &mut Value) {
             default(port, "targetPort", number);
         }
     }
-    default(object, "status", json!({"loadBalancer": {}}));
 }
 
 fn secret(object: &mut Value) {

@@ -70,8 +70,11 @@ fn write(object: &mut Value, mut entries: Vec<Entry>) {
         .map(|entry| {
             let mut said = json!({
                 "manager": entry.manager, "operation": entry.operation, "apiVersion": entry.api_version,
-                "time": entry.time, "fieldsType": "FieldsV1", "fieldsV1": entry.fields.render(),
+                "fieldsType": "FieldsV1", "fieldsV1": entry.fields.render(),
             });
+            if !entry.time.is_empty() {
+                said["time"] = json!(entry.time);
+            }
             if !entry.subresource.is_empty() {
                 said["subresource"] = json!(entry.subresource);
             }
@@ -172,18 +175,26 @@ pub(crate) fn apply(
         let gone = Set(dropped.0.iter().filter(kept).cloned().collect());
         merged = merge::remove(shape, &merged, &gone, &mut Vec::new());
     }
+    // Where nothing but the ownership changes, the instant stays as it was: unknown, for a new owner.
+    let time = if merged == bare {
+        None
+    } else {
+        Some(writer.time.clone())
+    };
     match before {
         Some(before) if list[before].fields == mine => {}
         Some(before) => {
             list[before].fields = mine;
-            list[before].time.clone_from(&writer.time);
+            if let Some(time) = time {
+                list[before].time = time;
+            }
         }
         None => list.push(Entry {
             manager: writer.manager.clone(),
             operation: "Apply".to_owned(),
             api_version: writer.api_version.clone(),
             subresource: writer.subresource.to_owned(),
-            time: writer.time.clone(),
+            time: time.unwrap_or_default(),
             fields: mine,
         }),
     }
@@ -200,7 +211,7 @@ fn without_managed(object: &Value) -> Value {
 }
 
 fn conflict(conflicts: &[(Entry, Set)]) -> Refusal {
-    let causes: Vec<Cause> = conflicts
+    let mut causes: Vec<Cause> = conflicts
         .iter()
         .flat_map(|(entry, fields)| fields.0.iter().map(move |path| (entry, path)))
         .map(|(entry, path)| Cause {
@@ -209,24 +220,26 @@ fn conflict(conflicts: &[(Entry, Set)]) -> Refusal {
             field: spoken(path),
         })
         .collect();
+    causes.sort_by(|a, b| (&a.field, &a.message).cmp(&(&b.field, &b.message)));
+    let mut owners: Vec<(String, Vec<&str>)> = Vec::new();
+    for cause in &causes {
+        match owners.iter_mut().find(|(owner, _)| *owner == cause.message) {
+            Some((_, fields)) => fields.push(&cause.field),
+            None => owners.push((cause.message.clone(), vec![&cause.field])),
+        }
+    }
+    owners.sort();
     let message = match causes.as_slice() {
         [one] => format!("Apply failed with 1 conflict: {}: {}", one.message, one.field),
         many => {
-            let mut text = format!("Apply failed with {} conflicts:", many.len());
-            if conflicts.len() == 1 {
-                text.push_str(&format!(" {}:", many[0].message.replacen("conflict", "conflicts", 1)));
-                many.iter()
-                    .for_each(|cause| text.push_str(&format!("\n- {}", cause.field)));
-            } else {
-                for (entry, fields) in conflicts {
-                    text.push_str(&format!("\nconflicts with {}:", said_owner(entry)));
-                    fields
-                        .0
-                        .iter()
-                        .for_each(|path| text.push_str(&format!("\n- {}", spoken(path))));
-                }
-            }
-            text
+            let said: Vec<String> = owners
+                .iter()
+                .map(|(owner, fields)| {
+                    let list: Vec<String> = fields.iter().map(|field| format!("\n- {field}")).collect();
+                    format!("{}:{}", owner.replacen("conflict", "conflicts", 1), list.concat())
+                })
+                .collect();
+            format!("Apply failed with {} conflicts: {}", many.len(), said.join("\n"))
         }
     };
     Refusal {

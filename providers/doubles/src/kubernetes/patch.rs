@@ -50,30 +50,28 @@ pub(crate) fn json_patch(target: &mut Value, patch: &Value) -> Result<(), Refusa
             },
             "test" => match target.pointer(path).unwrap_or(&Value::Null) == &value() {
                 true => Some(()),
-                false => return Err(unprocessable(&format!("testing value {path} failed: test failed"))),
+                false => return Err(unprocessable()),
             },
             "move" => take(target, from()).and_then(|moved| add(target, path, moved)),
             "copy" => target
                 .pointer(from())
                 .cloned()
                 .and_then(|copied| add(target, path, copied)),
-            other => return Err(unprocessable(&format!("Unexpected kind: {other}"))),
+            _ => return Err(unprocessable()),
         };
         if done.is_none() {
-            let verb = operation["op"].as_str().unwrap_or_default();
-            return Err(unprocessable(&format!(
-                "{verb} operation does not apply: doc is missing path: {path}: missing value"
-            )));
+            return Err(unprocessable());
         }
     }
     Ok(())
 }
 
-fn unprocessable(why: &str) -> Refusal {
+/// The server does not say which operation failed, or why.
+fn unprocessable() -> Refusal {
     Refusal {
         code: 422,
         reason: "Invalid",
-        message: format!("the server rejected our request due to an error in our request: {why}"),
+        message: "the server rejected our request due to an error in our request".to_owned(),
         details: Value::Object(Map::new()),
     }
 }
@@ -197,21 +195,35 @@ fn strategic_list(item: &Shape, key: &str, target: &mut Value, changes: &[Value]
         *target = Value::Array(Vec::new());
     }
     let Some(items) = target.as_array_mut() else { return };
+    let before = items.clone();
+    let place = |list: &[Value], one: &Value| {
+        list.iter()
+            .position(|item| item.get(key).is_some() && item.get(key) == one.get(key))
+    };
+    let mut patched = Vec::new();
     for change in changes {
-        let at = items
-            .iter()
-            .position(|item| item.get(key).is_some() && item.get(key) == change.get(key));
+        let at = place(items, change);
         match (directive(change).as_deref(), at) {
             (Some("delete"), Some(at)) => {
                 items.remove(at);
             }
             (Some("delete"), None) => {}
-            (_, Some(at)) => strategic(item, &mut items[at], change),
-            (_, None) => {
-                let mut new = Value::Object(Map::new());
-                strategic(item, &mut new, change);
-                items.push(new);
+            (_, at) => {
+                let mut item_now = at.map_or_else(|| Value::Object(Map::new()), |at| items.remove(at));
+                strategic(item, &mut item_now, change);
+                patched.push(item_now);
             }
         }
     }
+    // In the patch's order; what only stood there keeps its place before what stood after it.
+    let mut untouched = std::mem::take(items).into_iter().peekable();
+    for one in patched {
+        if let Some(was) = place(&before, &one) {
+            while let Some(next) = untouched.next_if(|next| place(&before, next).is_some_and(|at| at < was)) {
+                items.push(next);
+            }
+        }
+        items.push(one);
+    }
+    items.extend(untouched);
 }

@@ -113,10 +113,13 @@ impl Refusal {
 
     /// As [`Refusal::invalid`], about something that is no stored kind, as the options of a request.
     pub(crate) fn invalid_as(qualified: &str, group: &str, kind: &str, name: &str, causes: &[Cause]) -> Self {
-        let said: Vec<String> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.field, cause.message))
-            .collect();
+        let mut said: Vec<String> = Vec::new();
+        for cause in causes {
+            let text = format!("{}: {}", cause.field, cause.message);
+            if !said.contains(&text) {
+                said.push(text);
+            }
+        }
         let said = if said.len() == 1 {
             said.concat()
         } else {
@@ -171,6 +174,28 @@ impl Refusal {
             code: 405,
             reason: "MethodNotAllowed",
             message: "the server does not allow this method on the requested resource".to_owned(),
+            details: json!({}),
+        }
+    }
+
+    /// A path of a known group that names no resource.
+    pub(crate) fn no_such_resource() -> Self {
+        let message = "the server could not find the requested resource".to_owned();
+        Refusal {
+            code: 404,
+            reason: "NotFound",
+            message,
+            details: json!({}),
+        }
+    }
+
+    /// A patch of no known kind.
+    pub(crate) fn unknown_patch() -> Self {
+        let message = "415: Unsupported Media Type".to_owned();
+        Refusal {
+            code: 415,
+            reason: "UnsupportedMediaType",
+            message,
             details: json!({}),
         }
     }

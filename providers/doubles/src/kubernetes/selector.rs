@@ -78,9 +78,7 @@ impl Filter {
                 "involvedObject.uid",
             ];
             if !KNOWN.contains(&field) {
-                return Err(Refusal::bad_request(format!(
-                    "Unable to find \"\" that match label selector \"\", field selector \"{part}\": field label not supported: {field}"
-                )));
+                return Err(Refusal::bad_request(format!("field label not supported: {field}")));
             }
             filter.fields.push((field.to_owned(), equal, value.to_owned()));
         }
@@ -130,11 +128,7 @@ fn split_outside_parentheses(text: &str) -> Vec<&str> {
 }
 
 fn requirement(part: &str) -> Result<Requirement, Refusal> {
-    let unreadable = || {
-        Refusal::bad_request(format!(
-            "unable to parse requirement: found '{part}', expected: identifier, '=', '==', '!=', 'in', 'notin'"
-        ))
-    };
+    let unreadable = || Refusal::bad_request(format!("found '{part}', expected: !, identifier, or 'end of string'"));
     let is_key = |key: &str| {
         !key.is_empty()
             && key

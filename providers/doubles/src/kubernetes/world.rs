@@ -159,9 +159,13 @@ impl World {
             object["metadata"] = json!({});
         }
         if !text(&object, "/metadata/resourceVersion").is_empty() {
-            return Err(Refusal::bad_request(
-                "resourceVersion should not be set on objects to be created",
-            ));
+            let message = "resourceVersion should not be set on objects to be created".to_owned();
+            return Err(Refusal {
+                code: 500,
+                reason: "",
+                message,
+                details: Value::Null,
+            });
         }
         object["apiVersion"] = match object["apiVersion"].as_str() {
             Some(version) if kind.versions.iter().any(|known| kind.api_version_at(known) == version) => json!(version),
@@ -235,16 +239,20 @@ impl World {
     ) -> Result<Value, Refusal> {
         let sent_uid = text(&new, "/metadata/uid");
         if !sent_uid.is_empty() && sent_uid != uid(old) {
-            let why = format!(
-                "Precondition failed: UID in precondition: {sent_uid}, UID in object meta: {}",
-                uid(old)
-            );
-            return Err(Refusal::conflict(kind, name(old), &why));
+            // Two checks of the real server find it, and it says it twice.
+            let cause = Cause::invalid("metadata.uid", &json!(sent_uid), "field is immutable");
+            return Err(Refusal::invalid(kind, name(old), &[cause.clone(), cause]));
         }
         let sent = text(&new, "/metadata/resourceVersion");
         if sent.is_empty() && kind.custom {
             let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-            return Err(Refusal::invalid(kind, name(old), &[cause]));
+            return Err(Refusal::invalid_as(
+                &kind.qualified_plural(),
+                kind.group,
+                kind.plural,
+                name(old),
+                &[cause],
+            ));
         }
         if !sent.is_empty() && sent != text(old, "/metadata/resourceVersion") {
             return Err(Refusal::modified(kind, name(old)));
@@ -334,7 +342,13 @@ impl World {
             _ => 0,
         };
         if !held && grace <= 0 {
-            return Ok((self.store.remove(place).unwrap_or(object), true));
+            let mut last = self.store.remove(place).unwrap_or(object);
+            if kind.kind == "Pod" {
+                last["metadata"]["deletionTimestamp"] = json!(stamp(self.now));
+                last["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+                last["metadata"]["generation"] = json!(last["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+            }
+            return Ok((last, true));
         }
         let sooner = before
             .pointer("/metadata/deletionGracePeriodSeconds")
@@ -346,7 +360,9 @@ impl World {
                 .checked_add(jiff::SignedDuration::from_secs(grace))
                 .unwrap_or(self.now);
             object["metadata"]["deletionTimestamp"] = json!(stamp(ends));
-            object["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
+            if kind.kind != "Namespace" {
+                object["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
+            }
             if let Some(generation) = object["metadata"]["generation"].as_i64() {
                 object["metadata"]["generation"] = json!(generation + 1);
             }
@@ -361,19 +377,31 @@ impl World {
     }
 
     fn check_preconditions(&self, kind: &Kind, object: &Value, farewell: &Farewell) -> Result<(), Refusal> {
+        let refused = |why: String| {
+            let about = kind.qualified_kind();
+            let mut details = json!({"name": name(object), "kind": kind.kind});
+            if !kind.group.is_empty() {
+                details["group"] = json!(kind.group);
+            }
+            let message = format!("Operation cannot be fulfilled on {about} \"{}\": {why}", name(object));
+            Err(Refusal {
+                code: 409,
+                reason: "Conflict",
+                message,
+                details,
+            })
+        };
         if let Some(wanted) = farewell.uid.as_deref().filter(|wanted| *wanted != uid(object)) {
-            let why = format!(
-                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {}",
+            return refused(format!(
+                "the UID in the precondition ({wanted}) does not match the UID in record ({}). The object might have been deleted and then recreated",
                 uid(object)
-            );
-            return Err(Refusal::conflict(kind, name(object), &why));
+            ));
         }
         let version = text(object, "/metadata/resourceVersion");
         if let Some(wanted) = farewell.resource_version.as_deref().filter(|wanted| *wanted != version) {
-            let why = format!(
-                "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {version}"
-            );
-            return Err(Refusal::conflict(kind, name(object), &why));
+            return refused(format!(
+                "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). The object might have been modified"
+            ));
         }
         Ok(())
     }

@@ -200,7 +200,6 @@ fn children<'a>(shape: &Shape, value: &'a Value) -> Vec<(String, Shape, &'a Valu
         _ if shape.is_leaf() => Vec::new(),
         (Shape::Struct { .. } | Shape::Map { .. }, Value::Object(map)) => map
             .iter()
-            .filter(|(_, value)| !value.is_null())
             .map(|(key, value)| (format!("f:{key}"), shape.child(key).unwrap_or(Shape::Any), value))
             .collect(),
         (

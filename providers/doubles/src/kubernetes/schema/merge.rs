@@ -38,7 +38,7 @@ pub(crate) fn merge(shape: &Shape, live: Option<&Value>, config: &Value) -> Valu
     }
 }
 
-/// The order of `new` wins; what only `old` has keeps its place relative to its neighbours.
+/// The order of `new` wins; what only `old` has comes as soon as what stands before it there has come.
 fn interleave(
     old: &[Value],
     new: &[Value],
@@ -46,27 +46,24 @@ fn interleave(
     join: impl Fn(&Value, &Value) -> Value,
 ) -> Value {
     let mut out = Vec::new();
-    let mut next = 0;
-    for item in new {
-        if let Some(at) = old.iter().position(|other| same(other, item)) {
-            while next < at {
-                if !new.iter().any(|other| same(other, &old[next])) {
-                    out.push(old[next].clone());
-                }
-                next += 1;
+    let mut left = old.iter().peekable();
+    for (at, item) in new.iter().enumerate() {
+        // Items that both have wait for their turn in `new`; those that came already are passed over.
+        while let Some(next) = left.peek() {
+            match new.iter().position(|other| same(other, next)) {
+                None => out.push((*next).clone()),
+                Some(place) if place < at => {}
+                Some(_) => break,
             }
-            next = next.max(at + 1);
-            out.push(join(&old[at], item));
-        } else {
-            out.push(item.clone());
+            left.next();
         }
+        out.push(
+            old.iter()
+                .find(|other| same(other, item))
+                .map_or_else(|| item.clone(), |other| join(other, item)),
+        );
     }
-    out.extend(
-        old[next.min(old.len())..]
-            .iter()
-            .filter(|left| !new.iter().any(|item| same(item, left)))
-            .cloned(),
-    );
+    out.extend(left.filter(|item| !new.iter().any(|other| same(other, item))).cloned());
     Value::Array(out)
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Findings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mistyped {
     pub(crate) path: String,
+    /// The type whose field it is.
+    pub(crate) within: &'static str,
     /// The JSON type that stands there.
     pub(crate) found: &'static str,
     /// The type that the field has.
@@ -28,13 +30,14 @@ pub(crate) struct Mistyped {
 /// Drops unknown fields and nulls from `value`, and says what was wrong with it.
 pub(crate) fn read(shape: &Shape, value: &mut Value) -> Findings {
     let mut findings = Findings::default();
-    walk(shape, value, "", &mut findings);
+    walk(shape, value, "", "", &mut findings);
     findings
 }
 
-fn walk(shape: &Shape, value: &mut Value, path: &str, findings: &mut Findings) {
+fn walk(shape: &Shape, value: &mut Value, path: &str, within: &'static str, findings: &mut Findings) {
     let wrong = |value: &Value, expected: &'static str| Mistyped {
         path: path.to_owned(),
+        within,
         found: json_type(value),
         expected,
     };
@@ -53,7 +56,7 @@ fn walk(shape: &Shape, value: &mut Value, path: &str, findings: &mut Findings) {
                     format!("{path}.{key}")
                 };
                 match shape.child(&key) {
-                    Some(below) => walk(&below, &mut map[&key], &place, findings),
+                    Some(below) => walk(&below, &mut map[&key], &place, name, findings),
                     None => {
                         findings.unknown.push(place);
                         map.remove(&key);
@@ -74,7 +77,7 @@ fn walk(shape: &Shape, value: &mut Value, path: &str, findings: &mut Findings) {
             Some(map) => {
                 map.retain(|_, value| !value.is_null());
                 for (key, value) in map.iter_mut() {
-                    walk(item, value, &format!("{path}.{key}"), findings);
+                    walk(item, value, &format!("{path}.{key}"), within, findings);
                 }
             }
             None => findings.mistyped.push(wrong(value, "object")),
@@ -82,7 +85,7 @@ fn walk(shape: &Shape, value: &mut Value, path: &str, findings: &mut Findings) {
         Shape::List { item, .. } => match value.as_array_mut() {
             Some(items) => {
                 for (at, value) in items.iter_mut().enumerate() {
-                    walk(item, value, &format!("{path}[{at}]"), findings);
+                    walk(item, value, &format!("{path}[{at}]"), within, findings);
                 }
             }
             None => findings.mistyped.push(wrong(value, "array")),

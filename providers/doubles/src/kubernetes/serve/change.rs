@@ -1,5 +1,6 @@
 //! Writing: create, replace, the four patches, delete.
 
+use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::kubernetes::call::{Call, Resource};
@@ -25,7 +26,12 @@ pub(super) fn writer(world: &World, call: &Call, resource: &Resource) -> Writer 
             "scale" => "scale",
             _ => "",
         },
-        time: stamp(world.now),
+        // A scale is no object of its own, and its writes are noted without an instant.
+        time: if resource.subresource == "scale" {
+            String::new()
+        } else {
+            stamp(world.now)
+        },
     }
 }
 
@@ -54,27 +60,18 @@ fn check_kind(resource: &Resource, object: &Value) -> Result<(), Refusal> {
         return Err(Refusal::bad_request("the body of the request is no object"));
     }
     if (!sent_version.is_empty() && sent_version != version) || (!sent_kind.is_empty() && sent_kind != kind) {
-        let spoken = |version: &str, kind: &str| {
-            let (group, version) = version.split_once('/').unwrap_or(("", version));
-            format!("{group}/{version}, Kind={kind}")
-        };
-        let (sent_version, sent_kind) = (
-            if sent_version.is_empty() {
-                &version
-            } else {
-                sent_version
-            },
-            if sent_kind.is_empty() { kind } else { sent_kind },
-        );
-        if sent_kind == kind {
+        if sent_kind == kind || sent_kind.is_empty() {
             return Err(Refusal::bad_request(format!(
                 "the API version in the data ({sent_version}) does not match the expected API version ({version})"
             )));
         }
+        let (group, number) = (
+            version.split_once('/').map_or("core", |(group, _)| group),
+            &resource.version,
+        );
         return Err(Refusal::bad_request(format!(
-            "{kind} in version \"{}\" cannot be handled as a {kind}: {sent_kind} is no {kind} ({})",
-            resource.version,
-            spoken(sent_version, sent_kind)
+            "{sent_kind} in version \"{number}\" cannot be handled as a {kind}: \
+             converting ({number}.{sent_kind}) to ({group}.{kind}): unknown conversion"
         )));
     }
     Ok(())
@@ -84,7 +81,7 @@ fn check_kind(resource: &Resource, object: &Value) -> Result<(), Refusal> {
 fn decode(call: &Call, resource: &Resource, object: &mut Value) -> Result<Vec<String>, Refusal> {
     let kind = resource.kind;
     let findings = read(&kind.shape(), object);
-    refuse_mistyped(kind, resource, name(object), &findings)?;
+    refuse_mistyped(call, resource, name(object), &findings)?;
     let unknown: Vec<String> = findings
         .unknown
         .iter()
@@ -96,11 +93,7 @@ fn decode(call: &Call, resource: &Resource, object: &mut Value) -> Result<Vec<St
         "Strict" if unknown.is_empty() => Ok(unknown),
         "Strict" => {
             let said = format!("strict decoding error: {}", unknown.join(", "));
-            Err(Refusal::bad_request(if kind.custom {
-                said
-            } else {
-                cannot_be_handled(resource, &said)
-            }))
+            Err(Refusal::bad_request(cannot_be_handled(resource, &said)))
         }
         other => {
             let known = ["Ignore", "Strict", "Warn"];
@@ -124,7 +117,8 @@ fn cannot_be_handled(resource: &Resource, why: &str) -> String {
     )
 }
 
-fn refuse_mistyped(kind: &Kind, resource: &Resource, name: &str, findings: &Findings) -> Result<(), Refusal> {
+fn refuse_mistyped(call: &Call, resource: &Resource, name: &str, findings: &Findings) -> Result<(), Refusal> {
+    let kind = resource.kind;
     if kind.custom {
         let mistyped = findings.mistyped.iter().map(|wrong| Cause {
             reason: "FieldValueTypeInvalid",
@@ -152,10 +146,18 @@ fn refuse_mistyped(kind: &Kind, resource: &Resource, name: &str, findings: &Find
                 } else {
                     wrong.found
                 },
-                kind.kind,
+                wrong.within,
                 wrong.path,
-                wrong.expected
+                if wrong.expected == "integer" {
+                    "int32"
+                } else {
+                    wrong.expected
+                },
             );
+            if call.method == Method::PATCH {
+                let cause = Cause::invalid("patch", &json!(String::from_utf8_lossy(&call.body)), &said);
+                return Err(Refusal::invalid_as("", "", "", "", &[cause]));
+            }
             Err(Refusal::bad_request(cannot_be_handled(resource, &said)))
         }
     }
@@ -222,7 +224,23 @@ pub(super) fn replace(world: &mut World, call: &Call, resource: &Resource) -> Re
     let warnings = decode(call, resource, &mut object)?;
     check_names(resource, &object)?;
     object["apiVersion"] = json!(resource.api_version());
-    let old = standing(world, resource)?;
+    let creates = matches!(resource.kind.kind, "Service" | "Endpoints" | "Event") && resource.subresource.is_empty();
+    let old = match standing(world, resource) {
+        Err(_) if creates => {
+            let writer = writer(world, call, resource);
+            let made = world.create(resource.kind, &resource.namespace, object, &writer)?;
+            return Ok(reply(201, resource, &made, warnings));
+        }
+        standing => standing?,
+    };
+    let sent = uid(&object);
+    if !sent.is_empty() && sent != uid(&old) {
+        let why = format!(
+            "Precondition failed: UID in precondition: {sent}, UID in object meta: {}",
+            uid(&old)
+        );
+        return Err(Refusal::conflict(resource.kind, &resource.name, &why));
+    }
     let stored = write_over(world, call, resource, &old, object)?;
     Ok(reply(200, resource, &stored, warnings))
 }
@@ -274,13 +292,8 @@ pub(super) fn patch(world: &mut World, call: &Call, resource: &Resource) -> Resu
             patch::strategic(&kind.shape(), target, change);
             Ok(())
         },
-        _ if custom => return Err(Refusal::unsupported_media(accepted)),
-        _ => {
-            return Err(Refusal::unsupported_media(&accepted.replace(
-                "application/apply-patch+yaml",
-                "application/strategic-merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor",
-            )));
-        }
+        "application/strategic-merge-patch+json" => return Err(Refusal::unsupported_media(accepted)),
+        _ => return Err(Refusal::unknown_patch()),
     };
     let body = call.body_json()?;
     let old = standing(world, resource)?;
@@ -307,12 +320,11 @@ fn apply(world: &mut World, call: &Call, resource: &Resource) -> Result<Reply, R
         ));
     }
     let mut config = call.body_json()?;
-    for (field, wanted) in [("apiVersion", resource.api_version()), ("kind", kind.kind.to_owned())] {
-        if text(&config, &format!("/{field}")).is_empty() {
-            return Err(Refusal::bad_request(format!(
-                "invalid object type: /, Kind= (expected {field} {wanted} in the applied configuration)"
-            )));
-        }
+    if text(&config, "/apiVersion").is_empty() || text(&config, "/kind").is_empty() {
+        let (version, kind) = (text(&config, "/apiVersion"), text(&config, "/kind"));
+        return Err(Refusal::bad_request(format!(
+            "invalid object type: /{version}, Kind={kind}"
+        )));
     }
     check_kind(resource, &config)?;
     if config["metadata"]
@@ -322,7 +334,7 @@ fn apply(world: &mut World, call: &Call, resource: &Resource) -> Result<Reply, R
         return Err(Refusal::bad_request("metadata.managedFields must be nil"));
     }
     let findings = read(&kind.shape(), &mut config);
-    refuse_unfit(resource, &findings)?;
+    refuse_unfit(resource, &config, &findings)?;
     if name(&config).is_empty() {
         config["metadata"]["name"] = json!(resource.name);
     }
@@ -362,11 +374,8 @@ fn apply_new(
 ) -> Result<Reply, Refusal> {
     let kind = resource.kind;
     if !uid(config).is_empty() {
-        let why = format!(
-            "uid mismatch: the provided object specified uid {}, and no existing object was found",
-            uid(config)
-        );
-        return Err(Refusal::conflict(kind, &resource.name, &why));
+        let cause = Cause::invalid("metadata.uid", &json!(uid(config)), "field is immutable");
+        return Err(Refusal::invalid(kind, &resource.name, &[cause.clone(), cause]));
     }
     let mut config = config.clone();
     if let Some(metadata) = config["metadata"].as_object_mut() {
@@ -382,19 +391,26 @@ fn apply_new(
     Ok(reply(201, resource, &made, Vec::new()))
 }
 
-/// An applied configuration with a field that the kind does not have cannot be merged at all.
-fn refuse_unfit(resource: &Resource, findings: &Findings) -> Result<(), Refusal> {
-    let kind = resource.kind;
+/// An applied configuration that does not fit the kind cannot be merged at all.
+fn refuse_unfit(resource: &Resource, config: &Value, findings: &Findings) -> Result<(), Refusal> {
+    let home = text(config, "/metadata/namespace");
     let about = format!(
-        "{}/{}; {}, Kind={}",
-        resource.namespace,
+        "{home}/{}; {}, Kind={}",
         resource.name,
         resource.api_version(),
-        kind.kind
+        resource.kind.kind
     );
     let why = match (findings.unknown.first(), findings.mistyped.first()) {
         (Some(field), _) => format!(".{field}: field not declared in schema"),
-        (None, Some(wrong)) => format!("{}: expected {}, got {}", wrong.path, wrong.expected, wrong.found),
+        (None, Some(wrong)) => {
+            let expected = match wrong.expected {
+                "integer" | "number" => "numeric (int or float)",
+                "object" => "map",
+                "array" => "list",
+                other => other,
+            };
+            format!(".{}: expected {expected}, got {}", wrong.path, wrong.found)
+        }
         (None, None) => return Ok(()),
     };
     Err(Refusal {
@@ -413,7 +429,7 @@ fn farewell(call: &Call) -> Result<Farewell, Refusal> {
         policy => policy,
     };
     if !matches!(policy, "" | "Background" | "Foreground" | "Orphan") {
-        let known = ["Background", "Foreground", "Orphan"];
+        let known = ["Foreground", "Background", "Orphan", "nil"];
         let cause = Cause::unsupported("propagationPolicy", &json!(policy), &known);
         return Err(Refusal::invalid_as(
             "DeleteOptions.meta.k8s.io",

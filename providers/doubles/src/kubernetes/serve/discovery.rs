@@ -46,6 +46,16 @@ pub(super) fn answer(world: &World, call: &Call) -> Option<Reply> {
     }
 }
 
+/// Whether the path is below a group of the server: what is missing there is missing in JSON, not as a page.
+pub(super) fn knows_group(world: &World, call: &Call) -> bool {
+    let parts: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+    match parts.as_slice() {
+        ["api", _, _, ..] => true,
+        ["apis", group, _, _, ..] => kinds(world).any(|kind| kind.group == *group),
+        _ => false,
+    }
+}
+
 fn kinds(world: &World) -> impl Iterator<Item = &'static Kind> {
     KINDS.iter().filter(|kind| world.serves(kind))
 }

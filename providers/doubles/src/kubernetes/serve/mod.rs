@@ -86,7 +86,11 @@ fn answer(world: &mut World, access: &Access, call: &Call) -> Result<Reply, Refu
     }
     let Some(resource) = call.resource().filter(|resource| world.serves(resource.kind)) else {
         access.check(call, "get", None)?;
-        return Ok(discovery::answer(world, call).unwrap_or_else(not_there));
+        return match discovery::answer(world, call) {
+            Some(reply) => Ok(reply),
+            None if discovery::knows_group(world, call) => Err(Refusal::no_such_resource()),
+            None => Ok(not_there()),
+        };
     };
     let collection = resource.name.is_empty();
     let verb = match (&call.method, collection) {
@@ -102,7 +106,7 @@ fn answer(world: &mut World, access: &Access, call: &Call) -> Result<Reply, Refu
     };
     access.check(call, verb, Some(&resource))?;
     if !resource.subresource.is_empty() && !(resource.subresource == "status" && resource.kind.status) {
-        return part::answer(world, call, &resource, verb).unwrap_or_else(|| Ok(not_there()));
+        return part::answer(world, call, &resource, verb).unwrap_or_else(|| Err(Refusal::no_such_resource()));
     }
     match (verb, collection) {
         ("watch", _) => read::watch(world, call, resource),

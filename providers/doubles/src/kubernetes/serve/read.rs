@@ -66,6 +66,9 @@ pub(super) fn list(world: &World, call: &Call, resource: &Resource) -> Result<Re
         limit.min(fitting.len())
     };
     let mut metadata = json!({"resourceVersion": world.store.version().to_string()});
+    if resource.kind.custom {
+        metadata["continue"] = json!("");
+    }
     if let Some(last) = (count < fitting.len()).then(|| fitting[..count].last()).flatten() {
         let token = json!({"rv": world.store.version(), "namespace": namespace(last), "name": name(last)});
         metadata["continue"] = json!(STANDARD.encode(token.to_string()));

@@ -49,7 +49,7 @@ pub(super) fn ingress(object: &Value) -> Vec<Cause> {
     if items(spec, "/rules").is_empty() && spec.get("defaultBackend").is_none() {
         causes.push(Cause::invalid(
             "spec",
-            spec,
+            &Value::Null,
             "either `defaultBackend` or `rules` must be specified",
         ));
     }

@@ -20,11 +20,19 @@ pub(super) fn deployment(object: &Value) -> Vec<Cause> {
             "may not be specified when strategy `type` is 'Recreate'",
         )),
         "Recreate" => {}
-        _ => causes.push(Cause::unsupported(
-            "spec.strategy.type",
-            &strategy["type"],
-            &["Recreate", "RollingUpdate"],
-        )),
+        _ => {
+            let said = json!({"Type": strategy["type"], "RollingUpdate": null});
+            // The server prints its own structure here, in its own order.
+            let text = format!(
+                "{{\"Type\":{},\"RollingUpdate\":{}}}",
+                said["Type"], said["RollingUpdate"]
+            );
+            causes.push(Cause {
+                reason: "FieldValueNotSupported",
+                message: format!("Unsupported value: {text}: supported values: \"Recreate\", \"RollingUpdate\""),
+                field: "spec.strategy".to_owned(),
+            });
+        }
     }
     for field in ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
         causes.extend(not_negative(spec, field, "spec"));
@@ -70,10 +78,15 @@ fn common(object: &Value) -> Vec<Cause> {
         &spec["template"]["metadata"]["labels"],
         "spec.template.labels",
     ));
-    if selector.is_some() && !selector::fits(selector, &labels) {
+    if !selector::fits(selector, &labels) {
+        let said = if labels.is_empty() {
+            Value::Null
+        } else {
+            Value::Object(labels)
+        };
         causes.push(Cause::invalid(
             "spec.template.metadata.labels",
-            &Value::Object(labels),
+            &said,
             "`selector` does not match template `labels`",
         ));
     }
@@ -159,11 +172,16 @@ pub(super) fn disruption_budget(object: &Value) -> Vec<Cause> {
     let spec = &object["spec"];
     let mut causes = Vec::new();
     if spec.get("minAvailable").is_some() && spec.get("maxUnavailable").is_some() {
-        causes.push(Cause::invalid(
-            "spec",
-            spec,
-            "minAvailable and maxUnavailable cannot be both set",
-        ));
+        // The server prints its own structure here, in its own order.
+        let said = format!(
+            "{{\"MinAvailable\":{},\"Selector\":{},\"MaxUnavailable\":{},\"UnhealthyPodEvictionPolicy\":{}}}",
+            spec["minAvailable"], spec["selector"], spec["maxUnavailable"], spec["unhealthyPodEvictionPolicy"]
+        );
+        causes.push(Cause {
+            reason: "FieldValueInvalid",
+            message: format!("Invalid value: {said}: minAvailable and maxUnavailable cannot be both set"),
+            field: "spec".to_owned(),
+        });
     }
     for field in ["minAvailable", "maxUnavailable"] {
         if let Some(value) = spec.get(field) {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod answers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
