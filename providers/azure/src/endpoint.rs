@@ -22,7 +22,7 @@ impl Endpoint {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(format!("`{text}` has a query or fragment"));
         }
-        if url.path().trim_matches('/') != "" {
+        if !url.path().trim_matches('/').is_empty() {
             return Err(format!("`{text}` has a path"));
         }
         let is_plain = match url.scheme() {

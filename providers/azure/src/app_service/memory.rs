@@ -130,7 +130,7 @@ impl Memory {
                 .and_then(|text| text.parse::<Timestamp>().ok())
                 .ok_or_else(odd)
         };
-        let whole = |names: [&str; 3]| -> String { names.into_iter().filter_map(|name| text(name)).collect() };
+        let whole = |names: [&str; 3]| -> String { names.into_iter().filter_map(text).collect() };
         let link = whole(OPERATION);
         let note = whole(NOTE);
         let swap = |way| -> Result<Phase, String> {
