@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::kubernetes::behaviour::{Look, Rule, words};
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::{
-    condition, holds, instant, is_deleting, items, map, name, namespace, place, stamp, text, uid,
+    condition, holds, instant, is_deleting, items, map, name, namespace, place, set, stamp, text, uid,
 };
 use crate::kubernetes::quantity;
 use crate::kubernetes::selector;
@@ -165,6 +165,16 @@ fn bind(world: &mut World, pod: &Value, node: &str) {
         return;
     };
     bound["spec"]["nodeName"] = json!(node);
+    // A pod carries where its machine stands.
+    let labels = world
+        .get(Kind::named("Node"), "", node)
+        .map(|node| map(node, "/metadata/labels"))
+        .unwrap_or_default();
+    for key in ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"] {
+        if let Some(value) = labels.get(key) {
+            set(&mut bound, &["metadata", "labels", key], value.clone());
+        }
+    }
     let scheduled = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(world.now)});
     bound["status"]["conditions"] = json!([scheduled]);
     world.store.put(at, bound);
@@ -344,11 +354,15 @@ fn containers(pod: &Value, look: &Look, now: &str) -> Vec<Value> {
             let mut said = json!({
                 "name": container["name"], "image": image, "ready": look.ready, "restartCount": look.restarts,
                 "imageID": if pulled { format!("{repository}@sha256:{digest}") } else { String::new() },
-                "started": state.get("running").is_some(), "state": state,
+                "started": state.get("running").is_some(), "state": state, "lastState": {},
             });
             if let Some((exit, reason)) = look.ended {
                 said["lastState"] = match last.and_then(|last| last.get("lastState")) {
-                    Some(same) if last.is_some_and(|last| last["restartCount"] == look.restarts) => same.clone(),
+                    Some(same)
+                        if same != &json!({}) && last.is_some_and(|last| last["restartCount"] == look.restarts) =>
+                    {
+                        same.clone()
+                    }
                     _ => {
                         json!({"terminated": {"exitCode": exit, "reason": reason, "startedAt": now, "finishedAt": now}})
                     }

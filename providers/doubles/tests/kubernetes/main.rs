@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod answers;
+mod parts;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -124,8 +124,23 @@ fn roll(world: &mut World, deployment: &Value) {
             return report(world, deployment, &sets, None);
         }
     }
-    let made = history::newest_made(world, deployment, &sets, bounds.most());
+    let total: i64 = sets.iter().map(size).sum();
+    let start = match text(deployment, "/spec/strategy/type") {
+        "Recreate" => bounds.wanted,
+        _ => (bounds.most() - total).clamp(0, bounds.wanted),
+    };
+    let made = history::newest_made(world, deployment, &sets, bounds.most(), start);
     let Some((newest, fresh)) = made else { return };
+    if fresh && start > 0 {
+        let said = format!("Scaled up replica set {} from 0 to {start}", name(&newest));
+        let kind = Kind::named("Deployment");
+        world.event(
+            kind,
+            deployment,
+            ("Normal", "ScalingReplicaSet", &said),
+            "deployment-controller",
+        );
+    }
     let sets = history::sets_of(world, deployment);
     let old: Vec<Value> = old_sets(deployment, &sets).into_iter().cloned().collect();
     if text(deployment, "/spec/strategy/type") == "Recreate" {

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::{
-    annotation, control_of, controller, int, is_controlled_by, is_deleting, map, name, namespace, place,
+    annotation, control_of, controller, int, is_controlled_by, is_deleting, map, name, namespace, place, set,
 };
 use crate::kubernetes::selector;
 use crate::kubernetes::world::{Farewell, World};
@@ -106,8 +106,14 @@ pub(super) fn annotations(deployment: &Value, set: Option<&Value>, revision: i64
     Value::Object(notes)
 }
 
-/// The set for the deployment's present template, with the next revision: found, or made with no pods yet.
-pub(super) fn newest_made(world: &mut World, deployment: &Value, sets: &[Value], most: i64) -> Option<(Value, bool)> {
+/// The set for the deployment's present template, with the next revision: found, or made with that many pods.
+pub(super) fn newest_made(
+    world: &mut World,
+    deployment: &Value,
+    sets: &[Value],
+    most: i64,
+    size: i64,
+) -> Option<(Value, bool)> {
     let kind = Kind::named("ReplicaSet");
     let found = newest(deployment, sets);
     let others = sets
@@ -132,12 +138,12 @@ pub(super) fn newest_made(world: &mut World, deployment: &Value, sets: &[Value],
         number_deployment(world, deployment, number);
         return Some((world.store.get(&place(kind, set))?.clone(), false));
     }
-    let set = make(world, deployment, next, most)?;
+    let set = make(world, deployment, next, most, size)?;
     number_deployment(world, deployment, next);
     Some((set, true))
 }
 
-fn make(world: &mut World, deployment: &Value, next: i64, most: i64) -> Option<Value> {
+fn make(world: &mut World, deployment: &Value, next: i64, most: i64, size: i64) -> Option<Value> {
     let kind = Kind::named("ReplicaSet");
     let hash = template_hash(
         &deployment["spec"]["template"],
@@ -147,7 +153,7 @@ fn make(world: &mut World, deployment: &Value, next: i64, most: i64) -> Option<V
     template["metadata"]["labels"][HASH] = json!(hash);
     let mut wanted = deployment["spec"]["selector"].clone();
     wanted["matchLabels"][HASH] = json!(hash);
-    let mut spec = json!({"replicas": 0, "selector": wanted, "template": template});
+    let mut spec = json!({"replicas": size, "selector": wanted, "template": template});
     if let Some(ready) = deployment["spec"].get("minReadySeconds") {
         spec["minReadySeconds"] = ready.clone();
     }
@@ -163,15 +169,22 @@ fn make(world: &mut World, deployment: &Value, next: i64, most: i64) -> Option<V
     world.create(kind, namespace(deployment), set, &writer).ok()
 }
 
+/// Writes the revision as the real controller does: through the status, so that it is no new generation.
 fn number_deployment(world: &mut World, deployment: &Value, number: i64) {
-    if revision(deployment) != number {
-        world.modify(Kind::named("Deployment"), deployment, |deployment| {
-            if !deployment["metadata"]["annotations"].is_object() {
-                deployment["metadata"]["annotations"] = json!({});
-            }
-            deployment["metadata"]["annotations"][REVISION] = json!(number.to_string());
-        });
+    let kind = Kind::named("Deployment");
+    let Some(mut new) = world.store.get(&place(kind, deployment)).cloned() else {
+        return;
+    };
+    if revision(&new) == number {
+        return;
     }
+    set(
+        &mut new,
+        &["metadata", "annotations", REVISION],
+        json!(number.to_string()),
+    );
+    let writer = world.controller(kind, "status");
+    let _ = world.update(kind, new, &writer);
 }
 
 /// Deletes the oldest sets without pods beyond what the history keeps.
@@ -186,8 +199,7 @@ pub(super) fn forget(world: &mut World, deployment: &Value, old: &[Value]) {
             && int(set, "/status/replicas") == 0
             && int(set, "/status/observedGeneration") >= int(set, "/metadata/generation");
         if idle {
-            let done = world.delete(kind, &place(kind, set), &Farewell::default());
-            debug_assert!(done.is_ok(), "an old replica set could not be deleted: {done:?}");
+            let _ = world.delete(kind, &place(kind, set), &Farewell::default());
         }
     }
 }

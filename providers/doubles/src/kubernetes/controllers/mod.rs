@@ -87,20 +87,29 @@ impl World {
         }
         .to_owned();
         let called = format!("{}.{:x}", name(about), 0x18ab_0000_0000_u64 + self.next_serial());
-        self.must_create(
-            "Event",
-            &home,
-            json!({
-                "metadata": {"name": called},
-                "involvedObject": {
-                    "apiVersion": kind.api_version(), "kind": kind.kind, "name": name(about), "namespace": home,
-                    "uid": uid(about), "resourceVersion": about["metadata"]["resourceVersion"],
-                },
-                "type": weight, "reason": reason, "message": message, "count": 1,
-                "firstTimestamp": now, "lastTimestamp": now, "source": {"component": by}, "reportingComponent": by,
-                "reportingInstance": "",
-            }),
-        );
+        let mut event = json!({
+            "metadata": {"name": called},
+            "involvedObject": {
+                "apiVersion": kind.api_version(), "kind": kind.kind, "name": name(about), "namespace": home,
+                "uid": uid(about), "resourceVersion": about["metadata"]["resourceVersion"],
+            },
+            "type": weight, "reason": reason, "message": message, "reportingComponent": by, "reportingInstance": "",
+        });
+        if by == "default-scheduler" {
+            // The scheduler alone speaks the newer form, without counts and with an instant of its own.
+            event["eventTime"] = json!(self.now.to_string());
+            event["action"] = json!(if reason == "Scheduled" { "Binding" } else { "Scheduling" });
+            event["source"] = json!({});
+        } else {
+            event["count"] = json!(1);
+            event["firstTimestamp"] = json!(now);
+            event["lastTimestamp"] = json!(now);
+            event["source"] = json!({"component": by});
+            if by == "kubelet" {
+                event["source"]["host"] = about["spec"]["nodeName"].clone();
+            }
+        }
+        self.must_create("Event", &home, event);
     }
 }
 

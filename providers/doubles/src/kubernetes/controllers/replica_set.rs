@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::kubernetes::controllers::with_condition;
 use crate::kubernetes::kind::Kind;
 use crate::kubernetes::object::{
-    condition, control_of, controller, flag, holds, instant, int, is_controlled_by, is_deleting, items, map, name,
-    namespace, place, stamp, text, uid,
+    condition, control_of, controller, holds, instant, int, is_controlled_by, is_deleting, items, map, name, namespace,
+    place, stamp, text,
 };
 use crate::kubernetes::selector;
 use crate::kubernetes::world::{Farewell, World};
@@ -232,5 +232,4 @@ fn report(world: &mut World, set: &Value, refused: Option<String>) {
         status["conditions"] = conditions["conditions"].clone();
     }
     world.update_status(Kind::named("ReplicaSet"), set, status);
-    debug_assert!(!uid(set).is_empty() && !flag(set, "/spec/paused"));
 }
