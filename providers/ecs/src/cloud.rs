@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_ecs::config::Credentials;
 use jiff::Timestamp;
 use meridian_engine::ports::failure::{Failure, Lasting};
 use meridian_engine::ports::provider::{Fence, Observed, Order, Provider, Target};
@@ -36,6 +37,7 @@ pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// The provider `ecs`.
 pub struct EcsCloud {
     now: Now,
+    keys: Option<Credentials>,
     accounts: Mutex<HashMap<Place, Arc<Account>>>,
     /// What task definitions say. A revision never changes, so this is no memory of what goes on.
     definitions: Mutex<HashMap<String, Definition>>,
@@ -56,15 +58,24 @@ impl Default for EcsCloud {
 impl EcsCloud {
     /// A provider that finds credentials as every AWS tool does: environment, profile, process, container or instance role.
     pub fn new() -> EcsCloud {
-        EcsCloud::with_clock(Arc::new(Timestamp::now))
+        EcsCloud {
+            now: Arc::new(Timestamp::now),
+            keys: None,
+            accounts: Mutex::new(HashMap::new()),
+            definitions: Mutex::new(HashMap::new()),
+        }
     }
 
     /// The same with another clock, for platforms whose time is not ours.
-    pub fn with_clock(now: Now) -> EcsCloud {
+    pub fn with_clock(self, now: Now) -> EcsCloud {
+        EcsCloud { now, ..self }
+    }
+
+    /// The same with keys of its own instead of those that it would find: for doubles, whose keys are no secret.
+    pub fn with_keys(self, id: &str, secret: &str) -> EcsCloud {
         EcsCloud {
-            now,
-            accounts: Mutex::new(HashMap::new()),
-            definitions: Mutex::new(HashMap::new()),
+            keys: Some(Credentials::new(id, secret, None, None, "given")),
+            ..self
         }
     }
 
@@ -72,7 +83,7 @@ impl EcsCloud {
         if let Some(account) = self.accounts.lock().get(place) {
             return account.clone();
         }
-        let account = Arc::new(Account::open(place).await);
+        let account = Arc::new(Account::open(place, self.keys.clone()).await);
         self.accounts.lock().insert(place.clone(), account.clone());
         account
     }
@@ -119,7 +130,7 @@ impl EcsCloud {
         let illness = scene
             .illness(account, settings, &ground, &candidate.pinned, (self.now)())
             .await?;
-        Ok(picture.observed(&ground, candidate, &names, illness))
+        Ok(picture.observed(&ground, candidate, &names, illness.as_ref()))
     }
 
     async fn carry_out(

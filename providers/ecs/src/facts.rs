@@ -83,6 +83,7 @@ pub struct Rollout {
 /// A task set of a service whose controller is `EXTERNAL`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskSet {
+    /// Its ARN.
     pub id: String,
     pub task_definition: String,
     pub target_group: Option<String>,

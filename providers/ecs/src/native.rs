@@ -67,6 +67,11 @@ fn stuck(why: impl Into<String>) -> Step {
     Step::Rest(Progress::Stuck { why: why.into() })
 }
 
+/// Nothing is wrong, and there is nothing to do but to let a time pass that was asked for.
+fn waiting(why: impl Into<String>) -> Step {
+    Step::Rest(Progress::Waiting { why: why.into() })
+}
+
 /// Decides the next step.
 pub fn next(sight: &Sight<'_>, desired: &Desired) -> Step {
     let candidate = desired.candidate.pinned.as_str();
@@ -245,7 +250,7 @@ fn promote(sight: &Sight<'_>, candidate: &str, baseline: &str) -> Step {
         && deployment.is_to(candidate)
     {
         return match climb(sight, deployment, Share::FULL) {
-            Step::Rest(Progress::Settled) => moving("ECS keeps the old tasks until its bake time is over"),
+            Step::Rest(Progress::Settled) => waiting("ECS keeps the old tasks until its bake time is over"),
             step => step,
         };
     }
@@ -489,6 +494,7 @@ mod tests {
         match step {
             Step::Rest(Progress::Stuck { why }) => format!("stuck: {why}"),
             Step::Rest(Progress::Moving { why }) => format!("moving: {}", why.unwrap()),
+            Step::Rest(Progress::Waiting { why }) => format!("waiting: {why}"),
             other => panic!("{other:?}"),
         }
     }

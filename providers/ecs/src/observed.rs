@@ -46,7 +46,7 @@ impl Picture {
         ground: &Ground,
         mut candidate: Version,
         names: &BTreeMap<String, Version>,
-        illness: Option<Illness>,
+        illness: Option<&Illness>,
     ) -> Observed {
         let named = |running: &Running| {
             let found = names.get(&running.task_definition).cloned();
@@ -69,7 +69,7 @@ impl Picture {
             candidate.labels.insert((*label).to_owned(), unit.clone());
         }
         let remarks: Vec<String> = illness
-            .map(|illness| illness.why)
+            .map(|illness| illness.why.clone())
             .into_iter()
             .chain(self.remarks)
             .collect();
@@ -78,7 +78,7 @@ impl Picture {
                 serving,
                 candidate_share: own.map_or(Share::ZERO, |running| running.share),
                 candidate,
-                is_settled: self.is_settled,
+                is_settled: self.is_settled && illness.is_none(),
                 diagnosis: (!remarks.is_empty()).then(|| remarks.join("; ")),
             },
             fence: ground.marks.fence,
@@ -122,6 +122,7 @@ pub fn native(ground: &Ground, native: &Native, strategy: Strategy) -> Picture {
         remarks.push(format!("in ALARM: {}", deployment.alarms.join(", ")));
     }
     let course = deployment.status.course();
+    let share = native.listener.unwrap_or_else(|| deployment.share(strategy));
     let running = match course {
         Course::Arrived => deployment
             .target
@@ -137,7 +138,6 @@ pub fn native(ground: &Ground, native: &Native, strategy: Strategy) -> Picture {
             service.task_definition.as_deref().map(whole).into_iter().collect()
         }
         Course::Forward | Course::Back => {
-            let share = native.listener.unwrap_or_else(|| deployment.share(strategy));
             let rest = Share::from_basis_points(10_000 - share.basis_points()).unwrap_or(Share::ZERO);
             if deployment.paused.is_none() || course == Course::Back {
                 remarks.push(told(deployment));
@@ -154,7 +154,8 @@ pub fn native(ground: &Ground, native: &Native, strategy: Strategy) -> Picture {
     Picture {
         running,
         is_settled: match course {
-            Course::Forward => deployment.paused.is_some(),
+            // Paused, or baking: nothing moves until somebody orders or a time is over.
+            Course::Forward => deployment.paused.is_some() || share.is_full(),
             Course::Back => false,
             Course::Arrived | Course::Returned | Course::Broken => true,
         },
@@ -189,7 +190,7 @@ pub fn pair(pair: &Pair, shares: [Share; 2], are_sets: bool) -> Picture {
         share: shares[slot],
         instances: arm.desired,
         ready: arm.ready,
-        unit: are_sets.then(|| ("taskSet", arm.id.clone())),
+        unit: are_sets.then(|| ("taskSet", crate::fence::short(&arm.id).to_owned())),
     };
     let arms = || {
         pair.slots

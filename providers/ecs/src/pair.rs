@@ -27,6 +27,7 @@ pub struct Slot {
 /// A task set, or a service with tasks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arm {
+    /// The ARN of the task set or the service.
     pub id: String,
     pub task_definition: String,
     /// Tasks that are wanted.
@@ -124,6 +125,11 @@ fn moving(why: impl Into<String>) -> Step {
 
 fn stuck(why: impl Into<String>) -> Step {
     Step::Rest(Progress::Stuck { why: why.into() })
+}
+
+/// Nothing is wrong, and there is nothing to do but to let a time pass that was asked for.
+fn waiting(why: impl Into<String>) -> Step {
+    Step::Rest(Progress::Waiting { why: why.into() })
 }
 
 /// Decides the next step.
@@ -252,7 +258,7 @@ impl Sight<'_> {
             self.is_drained("the old version")?;
             let left = Duration::between(self.now, self.ladder.keep_baseline.after(promoted));
             if !left.is_zero() {
-                return Err(moving(format!("the old version is kept for another {left}")));
+                return Err(waiting(format!("the old version is kept for another {left}")));
             }
             return Err(Step::Vacate { slot: other });
         }
@@ -393,7 +399,7 @@ impl Sight<'_> {
         let left = until.map_or(Duration::ZERO, |until| Duration::between(self.now, until));
         match left.is_zero() {
             true => Ok(()),
-            false => Err(moving(format!("{what} is drained for another {left}"))),
+            false => Err(waiting(format!("{what} is drained for another {left}"))),
         }
     }
 

@@ -16,7 +16,7 @@ const SUM: u32 = 1000;
 /// *Errors*: a share between two steps of 0.1 %.
 pub fn of(share: Share) -> Result<(u32, u32), String> {
     let points = share.basis_points();
-    if points % STEP != 0 {
+    if !points.is_multiple_of(STEP) {
         return Err(format!("a listener rule serves shares in steps of 0.1%, got {share}"));
     }
     Ok(match u32::from(points / STEP) {

@@ -15,7 +15,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_ecs::config::SharedCredentialsProvider;
+use aws_sdk_ecs::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use jiff::Timestamp;
@@ -31,7 +31,9 @@ pub struct Account {
 
 impl Account {
     /// Clients for a place. No request is made but those that credentials need, and these when the first call is.
-    pub async fn open(place: &Place) -> Account {
+    ///
+    /// `keys` stand in for the credentials that would be found.
+    pub async fn open(place: &Place, keys: Option<Credentials>) -> Account {
         let client = aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
@@ -46,7 +48,11 @@ impl Account {
         let retries = RetryConfig::standard()
             .with_max_attempts(2)
             .with_initial_backoff(Duration::from_millis(200));
-        let mut base = aws_config::defaults(BehaviorVersion::latest())
+        let mut found = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(keys) = keys {
+            found = found.credentials_provider(keys);
+        }
+        let mut base = found
             .region(Region::new(place.region.clone()))
             .http_client(client)
             .timeout_config(timeouts)

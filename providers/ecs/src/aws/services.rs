@@ -147,7 +147,7 @@ fn rollout(sdk: &SdkRollout) -> Rollout {
 pub(super) fn task_set(sdk: &SdkTaskSet) -> Option<TaskSet> {
     let balancer = sdk.load_balancers().first();
     Some(TaskSet {
-        id: sdk.id()?.to_owned(),
+        id: sdk.task_set_arn().or(sdk.id())?.to_owned(),
         task_definition: text(sdk.task_definition()),
         target_group: balancer
             .and_then(|balancer| balancer.target_group_arn())

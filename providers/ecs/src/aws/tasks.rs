@@ -6,8 +6,8 @@ use meridian_engine::ports::failure::Failure;
 use super::{Account, failure, instant, text};
 use crate::facts::{Ended, Stopped};
 
-/// ECS remembers stopped tasks for about an hour: three pages are more than anybody reads.
-const PAGES_MAX: usize = 3;
+/// ECS remembers stopped tasks for about an hour, and gives them in no order: all are read, up to 2,000.
+const PAGES_MAX: usize = 20;
 
 impl Account {
     /// The tasks of a service that have stopped lately.
