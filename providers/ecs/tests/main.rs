@@ -1,1 +1,8 @@
-//! The provider against its double, and against the real thing where a variable names one.
+//! The provider against stand-ins for ECS: our own double for everything that moves, moto for the wire.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod conformance;
+mod moto;
+mod refusals;
+mod stage;

@@ -1,0 +1,309 @@
+//! What cannot be done is refused before anything opens, and what ECS does by itself is told.
+
+use std::time::Duration;
+
+use meridian_engine::ports::failure::{Failure, Lasting};
+use meridian_engine::ports::provider::{Fence, Order, Provider as _, Rung, Target};
+use meridian_engine::run::effect::{Desired, DesiredState, Progress};
+use meridian_workflows::duration::Duration as Span;
+use meridian_workflows::share::Share;
+use meridian_workflows::workflow::{Exposure, Release};
+use serde_json::{Value, json};
+
+use crate::stage::{Means, Stage};
+
+const CANARY: &[u16] = &[1_000, 10_000];
+
+async fn refused(stage: &Stage, target: &Target) -> String {
+    let before = stage.account.writes();
+    let failure: Failure = stage.provider().observe(target).await.unwrap_err();
+    assert_eq!(failure.lasting, Lasting::Yes, "{failure}");
+    assert_eq!(stage.account.writes(), before, "a refusal changes nothing");
+    failure.what
+}
+
+async fn order(stage: &Stage, target: &Target, seq: u64, state: DesiredState) -> Order {
+    let seen = stage.provider().observe(target).await.unwrap().observation;
+    let desired = Desired {
+        candidate: seen.candidate,
+        baseline: seen.serving.unwrap(),
+        state,
+    };
+    let (claim, epoch) = (1, 1);
+    Order::rehearsed(desired, Fence { claim, epoch, seq })
+}
+
+fn serving(percent: u16) -> DesiredState {
+    DesiredState::Serving(Exposure::Traffic(Share::percent(percent).unwrap()))
+}
+
+/// Asks until it neither moves nor waits.
+async fn arrived(stage: &Stage, target: &Target, order: &Order) -> Progress {
+    for _ in 0..200 {
+        match stage.provider().ensure(target, order).await.unwrap() {
+            Progress::Moving { .. } | Progress::Waiting { .. } => stage.account.advance(Duration::from_secs(2)),
+            progress => return progress,
+        }
+    }
+    panic!("does not arrive: {:?}", stage.provider().ensure(target, order).await);
+}
+
+#[tokio::test]
+async fn a_ladder_that_ecs_cannot_climb_is_refused_with_what_would_fit() {
+    let stage = Stage::build(Means::Native, &[100, 500, 10_000]).await;
+    let why = refused(&stage, &stage.target()).await;
+    assert!(
+        why.contains("[1%, 5%, 100%]") && why.contains("task sets or two services"),
+        "{why}"
+    );
+    let rolling = Stage::build(Means::Rolling, CANARY).await;
+    let why = refused(&rolling, &rolling.target()).await;
+    assert!(why.contains("alternate target group"), "{why}");
+    let fine = Stage::build(Means::TaskSets, &[5, 10_000]).await;
+    assert!(refused(&fine, &fine.target()).await.contains("steps of 0.1%"));
+}
+
+#[tokio::test]
+async fn what_does_not_suit_the_controller_is_refused() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let mut target = stage.target();
+    target.settings["mode"] = json!("taskSets");
+    target.settings["targetGroups"] = json!({"blue": stage.blue, "green": stage.green});
+    target.settings["listenerRules"] = json!({"production": stage.rule});
+    assert!(refused(&stage, &target).await.contains("EXTERNAL"));
+
+    let sets = Stage::build(Means::TaskSets, CANARY).await;
+    let mut target = sets.target();
+    target.settings.as_object_mut().unwrap().remove("targetGroups");
+    assert!(refused(&sets, &target).await.contains("targetGroups"));
+}
+
+#[tokio::test]
+async fn a_service_that_serves_nothing_or_pauses_by_itself_is_refused() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let pause = json!({"targetType": "PAUSE", "lifecycleStages": ["POST_SCALE_UP"]});
+    let config = json!({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0, "lifecycleHooks": [pause]});
+    let update = |stage: &Stage, key: &str, value: Value| {
+        let mut request = json!({"cluster": "prod", "service": "web"});
+        request[key] = value;
+        stage.ecs("UpdateService", request);
+    };
+    update(&stage, "deploymentConfiguration", config);
+    let why = refused(&stage, &stage.target()).await;
+    assert!(why.contains("pause hook of its own at POST_SCALE_UP"), "{why}");
+    let idle = Stage::build(Means::Native, CANARY).await;
+    update(&idle, "desiredCount", json!(0));
+    idle.account.advance(Duration::from_secs(60));
+    assert!(refused(&idle, &idle.target()).await.contains("scaled to 0"));
+}
+
+#[tokio::test]
+async fn what_is_neither_image_nor_task_definition_is_refused() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let with = |release: Release| Target {
+        release,
+        ..stage.target()
+    };
+    assert!(
+        refused(&stage, &with(Release::Flag("new-checkout".into())))
+            .await
+            .contains("not a flag")
+    );
+    let missing = with(Release::TaskDefinition("web:99".into()));
+    assert!(refused(&stage, &missing).await.contains("web:99"));
+}
+
+#[tokio::test]
+async fn a_new_image_is_registered_once_like_what_serves() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let target = Target {
+        release: Release::Image("registry.example.com/web:v3".into()),
+        ..stage.target()
+    };
+    let first = stage.provider().observe(&target).await.unwrap().observation.candidate;
+    let again = stage.provider().observe(&target).await.unwrap().observation.candidate;
+    assert_eq!((first.name.as_str(), &first.pinned), ("v3", &again.pinned));
+    assert_eq!(first.labels["taskDefinition"], "web:3");
+    let described = stage.ecs("DescribeTaskDefinition", json!({"taskDefinition": first.pinned}));
+    let container = &described["taskDefinition"]["containerDefinitions"][0];
+    assert_eq!(
+        (&container["image"], &container["memory"]),
+        (&json!("registry.example.com/web:v3"), &json!(128))
+    );
+    let given = Target {
+        release: Release::TaskDefinition("web:3".into()),
+        ..stage.target()
+    };
+    let given = stage.provider().observe(&given).await.unwrap().observation;
+    assert_eq!(
+        (given.candidate.name.as_str(), given.candidate.pinned),
+        ("web:3", first.pinned)
+    );
+    assert_eq!(given.serving.unwrap().name, "web:1");
+}
+
+#[tokio::test]
+async fn the_deployment_pauses_rolls_back_unasked_and_bakes_as_long_as_the_region() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let mut target = stage.target();
+    target.settings["hookTimeout"] = json!("3h");
+    target.settings["alarms"] = json!(["too-many-errors"]);
+    target.ladder.rungs[1] = Rung {
+        bake: Span::from_secs(90),
+        ..target.ladder.rungs[1].clone()
+    };
+    target.ladder.bake = Span::from_secs(600);
+    let staged = order(&stage, &target, 1, serving(0)).await;
+    assert_eq!(arrived(&stage, &target, &staged).await, Progress::Settled);
+    let config = stage.deployment()["deploymentConfiguration"].clone();
+    assert_eq!(config["strategy"], "CANARY");
+    assert_eq!(
+        config["canaryConfiguration"],
+        json!({"canaryPercent": 10.0, "canaryBakeTimeInMinutes": 0})
+    );
+    assert_eq!(config["bakeTimeInMinutes"], 12, "90 s and 10 min, rounded up");
+    let hook = &config["lifecycleHooks"][0];
+    assert_eq!(
+        (&hook["targetType"], &hook["lifecycleStages"]),
+        (&json!("PAUSE"), &json!(["PRE_PRODUCTION_TRAFFIC_SHIFT"]))
+    );
+    assert_eq!(
+        hook["timeoutConfiguration"],
+        json!({"timeoutInMinutes": 180, "action": "ROLLBACK"})
+    );
+    assert_eq!(config["alarms"]["alarmNames"], json!(["too-many-errors"]));
+}
+
+#[tokio::test]
+async fn nobody_answers_and_ecs_goes_back_which_is_never_settled() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let mut target = stage.target();
+    target.settings["hookTimeout"] = json!("1h");
+    let first = order(&stage, &target, 1, serving(10)).await;
+    assert_eq!(arrived(&stage, &target, &first).await, Progress::Settled);
+    stage.account.advance(Duration::from_secs(2 * 3_600));
+    let Progress::Stuck { why } = arrived(&stage, &target, &first).await else {
+        panic!("a rollback by ECS is stuck");
+    };
+    assert!(why.contains("by itself") && why.contains("timed out"), "{why}");
+    let back = Order::rehearsed(
+        Desired {
+            state: DesiredState::Withdrawn,
+            ..first.desired().clone()
+        },
+        Fence {
+            seq: 2,
+            ..first.fence()
+        },
+    );
+    assert_eq!(arrived(&stage, &target, &back).await, Progress::Settled);
+    let again = Order::rehearsed(
+        first.desired().clone(),
+        Fence {
+            seq: 3,
+            ..first.fence()
+        },
+    );
+    assert_eq!(
+        arrived(&stage, &target, &again).await,
+        Progress::Settled,
+        "a retry starts anew"
+    );
+}
+
+#[tokio::test]
+async fn an_alarm_is_told() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let mut target = stage.target();
+    target.settings["alarms"] = json!({"names": ["too-many-errors"], "rollback": true});
+    let first = order(&stage, &target, 1, serving(10)).await;
+    assert_eq!(arrived(&stage, &target, &first).await, Progress::Settled);
+    stage.account.alarm("too-many-errors", true);
+    stage.account.advance(Duration::from_secs(60));
+    let Progress::Stuck { why } = arrived(&stage, &target, &first).await else {
+        panic!("an alarm is no health");
+    };
+    assert!(why.contains("too-many-errors"), "{why}");
+}
+
+#[tokio::test]
+async fn a_promoted_service_is_left_without_our_pause() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let target = stage.target();
+    for (seq, state) in (1..).zip([serving(0), serving(10), serving(100)]) {
+        let next = order_of(&stage, seq, state);
+        assert_eq!(arrived(&stage, &target, &next).await, Progress::Settled);
+    }
+    assert!(
+        stage.service()["deploymentConfiguration"]["lifecycleHooks"]
+            .to_string()
+            .contains("PAUSE")
+    );
+    let last = order_of(&stage, 4, DesiredState::Promoted);
+    assert_eq!(arrived(&stage, &target, &last).await, Progress::Settled);
+    assert!(!stage.service()["deploymentConfiguration"].to_string().contains("PAUSE"));
+    assert_eq!(stage.service()["deployments"].as_array().unwrap().len(), 1);
+}
+
+/// An order by the versions that every stage has.
+fn order_of(stage: &Stage, seq: u64, state: DesiredState) -> Order {
+    let version = |name: &str, definition: &str| {
+        let described = stage.ecs("DescribeTaskDefinition", json!({"taskDefinition": definition}));
+        meridian_engine::run::version::Version {
+            pinned: described["taskDefinition"]["taskDefinitionArn"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+            ..meridian_engine::run::version::Version::named(name)
+        }
+    };
+    let desired = Desired {
+        candidate: version("v2", "web:2"),
+        baseline: version("v1", "web:1"),
+        state,
+    };
+    let (claim, epoch) = (1, 1);
+    Order::rehearsed(desired, Fence { claim, epoch, seq })
+}
+
+#[tokio::test]
+async fn deployments_are_read_to_the_last_page() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    stage.account.page_size(1);
+    let target = stage.target();
+    for round in 0..3 {
+        for (seq, state) in (round * 2 + 1..).zip([serving(0), DesiredState::Withdrawn]) {
+            let next = order_of(&stage, seq, state);
+            assert_eq!(
+                arrived(&stage, &target, &next).await,
+                Progress::Settled,
+                "round {round}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_where_one_is_named() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let mut target = stage.target();
+    target.settings["role"] = json!({"arn": "arn:aws:iam::123456789012:role/releases", "externalId": "x"});
+    assert_eq!(
+        stage
+            .provider()
+            .observe(&target)
+            .await
+            .unwrap()
+            .observation
+            .candidate
+            .name,
+        "v2"
+    );
+    let asked = stage.served.wire.journal();
+    let body = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
+    let assumed = asked
+        .iter()
+        .find(|exchange| body(&exchange.asked.body).contains("AssumeRole"))
+        .unwrap();
+    assert!(body(&assumed.asked.body).contains("ExternalId=x"));
+}
