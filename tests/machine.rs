@@ -26,6 +26,9 @@ const LONG: &str = "60s";
 /// Ends with its sandbox and its directory.
 pub struct Machine {
     dir: TempDir,
+    has_sandbox: bool,
+    /// What its processes find in their environment beside the usual.
+    environment: Vec<(&'static str, String)>,
     spawned: AtomicU32,
 }
 
@@ -40,13 +43,20 @@ pub struct Answer {
 impl Machine {
     /// With a sandbox that answers; its cloud needs a fifth of the usual time for everything.
     pub fn new() -> Machine {
-        let dir = tempfile::Builder::new().prefix("meridian-story-").tempdir().unwrap();
-        let machine = Machine {
-            dir,
-            spawned: AtomicU32::new(0),
-        };
+        let mut machine = Machine::without_sandbox(Vec::new());
         machine.start_sandbox();
+        machine.has_sandbox = true;
         machine
+    }
+
+    /// With no cloud of its own, and this in the environment of its processes.
+    pub fn without_sandbox(environment: Vec<(&'static str, String)>) -> Machine {
+        Machine {
+            dir: tempfile::Builder::new().prefix("meridian-story-").tempdir().unwrap(),
+            has_sandbox: false,
+            environment,
+            spawned: AtomicU32::new(0),
+        }
     }
 
     /// A file for the story, beside the state.
@@ -54,6 +64,13 @@ impl Machine {
         let path = self.dir.path().join(name);
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// A file in the state directory itself.
+    pub fn write_state(&self, name: &str, text: &str) {
+        let state = self.dir.path().join("state");
+        fs::create_dir_all(&state).unwrap();
+        fs::write(state.join(name), text).unwrap();
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -64,6 +81,7 @@ impl Machine {
             .env("MERIDIAN_STATE", self.dir.path().join("state"))
             .env("MERIDIAN_LEASE", LONG)
             .env("USER", "oskar")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("NO_COLOR", "1");
         command
     }
@@ -160,6 +178,9 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        if !self.has_sandbox {
+            return;
+        }
         // It outlives every process of the story, this one too, unless it is told to end.
         let stopped = self
             .command(&["sandbox", "--stop"])

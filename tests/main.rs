@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod architecture;
+mod crossing;
 mod crashes;
 mod essence;
 mod machine;

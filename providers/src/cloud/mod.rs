@@ -1,5 +1,6 @@
 //! Clouds: one file or crate each, and one line each in the list.
 
+#[cfg(not(all(feature = "kubernetes", feature = "aws", feature = "azure")))]
 mod left_out;
 pub mod sandbox;
 
@@ -10,6 +11,7 @@ use meridian_engine::ports::provider::Provider;
 use meridian_engine::ports::secret::Secrets;
 use meridian_workflows::vocabulary::{ProviderKind, SettingKey};
 
+#[cfg(not(all(feature = "kubernetes", feature = "aws", feature = "azure")))]
 use self::left_out::{left_out, unread};
 use self::sandbox::SandboxCloud;
 
@@ -34,6 +36,11 @@ const CLOUDS: &[Cloud] = &[
         kind: sandbox::kind,
         provider: Some(|here| Arc::new(SandboxCloud::new(&here.sandbox_dir, here.sandbox_address.clone()))),
     },
+    #[cfg(feature = "kubernetes")]
+    Cloud {
+        kind: meridian_kubernetes::kind,
+        provider: Some(|_| Arc::new(meridian_kubernetes::KubernetesCloud::new())),
+    },
     #[cfg(feature = "aws")]
     Cloud {
         kind: meridian_ecs::kind,
@@ -53,6 +60,7 @@ const CLOUDS: &[Cloud] = &[
             )))
         }),
     },
+    #[cfg(not(feature = "kubernetes"))]
     left_out(|| unread("kubernetes")),
     #[cfg(not(feature = "aws"))]
     left_out(|| unread("ecs")),
