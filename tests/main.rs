@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod architecture;
-mod crossing;
 mod crashes;
+mod crossing;
 mod essence;
 mod machine;
 mod stores;

@@ -105,7 +105,9 @@ impl World {
         let deployment = self.cluster.get("Deployment", "shop", "shop").unwrap();
         let in_cluster = deployment["spec"]["template"]["spec"]["containers"][0]["image"].clone();
         let site = self.tenant.standing("shop").unwrap();
-        let of_site = ["v1", "v2"].into_iter().find(|version| site.share_of(&format!("{IMAGE}:{version}")) == 100.0);
+        let of_site = ["v1", "v2"]
+            .into_iter()
+            .find(|version| site.share_of(&format!("{IMAGE}:{version}")) == 100.0);
         let of_site = of_site.unwrap_or("both").to_owned();
         [version(&in_cluster), of_site, self.ecs.served()]
     }
@@ -122,7 +124,11 @@ impl World {
 impl Ecs {
     /// The version that the service's finished deployment runs.
     fn served(&self) -> String {
-        let service = call_ecs(&self.account, "DescribeServices", json!({"cluster": "prod", "services": ["web"]}));
+        let service = call_ecs(
+            &self.account,
+            "DescribeServices",
+            json!({"cluster": "prod", "services": ["web"]}),
+        );
         let definition = &service["services"][0]["taskDefinition"];
         let asked = json!({"taskDefinition": definition});
         let described = call_ecs(&self.account, "DescribeTaskDefinition", asked);
@@ -143,7 +149,11 @@ impl Ecs {
 }
 
 fn version(image: &Value) -> String {
-    image.as_str().and_then(|image| image.rsplit(':').next()).unwrap_or("none").to_owned()
+    image
+        .as_str()
+        .and_then(|image| image.rsplit(':').next())
+        .unwrap_or("none")
+        .to_owned()
 }
 
 /// A customer made of straw: the journey works unless the region is the broken one and serves its candidate.
@@ -166,10 +176,22 @@ fn workflow(machine: &Machine, [cluster, tenant, account, probe]: &[Served; 4]) 
     machine.write_state("secrets.json", &json!({"shop": {"arm": "env:ARM_TOKEN"}}).to_string());
     let mut text = include_str!("../../examples/05-three-clouds.yaml").to_owned();
     for (written, meant) in [
-        ("context: eu-west", format!("context: eu-west, kubeconfig: '{kubeconfig}', settle: 1s")),
-        ("site: shop}", format!("site: shop, endpoint: '{}', steadyFor: 1s}}", tenant.url)),
-        ("credentials: managedIdentity", "credentials: {token: {secret: arm}}".to_owned()),
-        ("region: us-east-1", format!("region: us-east-1, endpoint: '{}'", account.url)),
+        (
+            "context: eu-west",
+            format!("context: eu-west, kubeconfig: '{kubeconfig}', settle: 1s"),
+        ),
+        (
+            "site: shop}",
+            format!("site: shop, endpoint: '{}', steadyFor: 1s}}", tenant.url),
+        ),
+        (
+            "credentials: managedIdentity",
+            "credentials: {token: {secret: arm}}".to_owned(),
+        ),
+        (
+            "region: us-east-1",
+            format!("region: us-east-1, endpoint: '{}'", account.url),
+        ),
         ("https://probes.example.com", probe.url.clone()),
         ("bake: 10m", "bake: 1s".to_owned()),
         ("bake: 30m", "bake: 3s".to_owned()),
@@ -189,16 +211,22 @@ fn lay_cluster(cluster: &Cluster) {
         put.unwrap_or_else(|refused| panic!("{refused}"));
     };
     put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
-    put(json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop", "namespace": "shop"},
-        "spec": {"selector": {"app": "shop"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}}));
-    put(json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+    put(
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop", "namespace": "shop"},
+        "spec": {"selector": {"app": "shop"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}}),
+    );
+    put(
+        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
         "metadata": {"name": "shop", "namespace": "shop"},
-        "spec": {"parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": [{"name": "shop", "port": 80}]}]}}));
-    put(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop", "namespace": "shop"},
+        "spec": {"parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": [{"name": "shop", "port": 80}]}]}}),
+    );
+    put(
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop", "namespace": "shop"},
         "spec": {"replicas": 4, "selector": {"matchLabels": {"app": "shop"}},
             "template": {"metadata": {"labels": {"app": "shop"}}, "spec": {"containers": [{
                 "name": "web", "image": format!("{IMAGE}:v1"), "ports": [{"name": "http", "containerPort": 8080}],
-                "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1}}]}}}}));
+                "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1}}]}}}}),
+    );
     cluster.advance(Duration::from_secs(60));
 }
 
@@ -244,8 +272,12 @@ fn lay_ecs() -> Ecs {
                 {"TargetGroupArn": blue, "Weight": 100}, {"TargetGroupArn": green, "Weight": 0}]}}]}),
     );
     let rule = told(&rule["Rules"][0]["RuleArn"]);
-    let container = json!({"name": "web", "image": format!("{IMAGE}:v1"), "memory": 128, "portMappings": [{"containerPort": 80}]});
-    ecs("RegisterTaskDefinition", json!({"family": "web", "containerDefinitions": [container]}));
+    let container =
+        json!({"name": "web", "image": format!("{IMAGE}:v1"), "memory": 128, "portMappings": [{"containerPort": 80}]});
+    ecs(
+        "RegisterTaskDefinition",
+        json!({"family": "web", "containerDefinitions": [container]}),
+    );
     ecs(
         "CreateService",
         json!({"cluster": "prod", "serviceName": "web", "desiredCount": 4, "taskDefinition": "web:1",

@@ -371,7 +371,14 @@ fn is_listener(arn: &str) -> bool {
 
 fn capabilities(settings: &Settings) -> Capabilities {
     let mut remarks = Vec::new();
-    let native = settings.is_native_only();
+    let native = settings.mode == Mode::Native;
+    if !native && settings.is_native_only() {
+        remarks.push(
+            "With these settings ECS itself climbs [100%], [x, 100%] or equal steps of at least 3%; another ladder is refused before \
+             any region opens, unless task sets (`targetGroups`, `listenerRules`) or two services are given."
+                .into(),
+        );
+    }
     if native {
         remarks.push(format!(
             "ECS waits at most {} for each order of a native deployment, then it rolls back by itself.",
@@ -474,7 +481,9 @@ mod tests {
     #[test]
     fn capabilities_follow_the_settings() {
         let shares = |settings: &Value| (kind().read.0)(settings).unwrap().shares;
-        let Shares::Ladder(check) = shares(&with(json!({}))) else {
+        // What the service's controller allows shows when it is looked at.
+        assert_eq!(shares(&with(json!({}))), Shares::Steps(10));
+        let Shares::Ladder(check) = shares(&with(json!({"mode": "native"}))) else {
             panic!("only ECS's own strategies are left");
         };
         let climb = |points: &[u16]| {
@@ -482,7 +491,7 @@ mod tests {
                 .iter()
                 .map(|points| Exposure::Traffic(Share::from_basis_points(*points).unwrap()))
                 .collect();
-            (check.0)(&with(json!({})), &rungs)
+            (check.0)(&with(json!({"mode": "native"})), &rungs)
         };
         assert!(climb(&[500, 10_000]).is_ok() && climb(&[500, 2_000, 10_000]).is_err());
         let sets = json!({
