@@ -3,5 +3,6 @@
 pub mod cloud;
 pub mod gate;
 pub mod metric;
+pub mod process;
 pub mod sandbox;
 pub mod web;

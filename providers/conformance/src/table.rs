@@ -45,6 +45,10 @@ pub const COLUMNS: &[Column] = &[
         name: "appConfiguration targeting",
         tested_by: "providers/azure/tests/main.rs",
     },
+    Column {
+        name: "exec (the example)",
+        tested_by: "providers/tests/conformance/exec.rs",
+    },
 ];
 
 /// What one cell says.

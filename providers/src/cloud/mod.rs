@@ -1,5 +1,6 @@
 //! Clouds: one file or crate each, and one line each in the list.
 
+pub mod exec;
 #[cfg(not(all(feature = "kubernetes", feature = "aws", feature = "azure")))]
 mod left_out;
 pub mod sandbox;
@@ -11,6 +12,7 @@ use meridian_engine::ports::provider::Provider;
 use meridian_engine::ports::secret::Secrets;
 use meridian_workflows::vocabulary::{ProviderKind, SettingKey};
 
+use self::exec::ExecCloud;
 #[cfg(not(all(feature = "kubernetes", feature = "aws", feature = "azure")))]
 use self::left_out::{left_out, unread};
 use self::sandbox::SandboxCloud;
@@ -35,6 +37,10 @@ const CLOUDS: &[Cloud] = &[
     Cloud {
         kind: sandbox::kind,
         provider: Some(|here| Arc::new(SandboxCloud::new(&here.sandbox_dir, here.sandbox_address.clone()))),
+    },
+    Cloud {
+        kind: exec::kind,
+        provider: Some(|here| Arc::new(ExecCloud::new(Arc::clone(&here.secrets)))),
     },
     #[cfg(feature = "kubernetes")]
     Cloud {

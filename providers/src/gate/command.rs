@@ -18,21 +18,8 @@ use tokio::process::{Child, Command as Program};
 use tokio::time::timeout;
 
 use crate::gate::question;
+use crate::process::{Group, inherited, shortened};
 
-/// What a program inherits of the engine's environment, so that it is found and finds its files; everything else it is told
-/// by the gate's `env`. `MERIDIAN_RUN`, `MERIDIAN_WORKFLOW`, `MERIDIAN_NODE`, `MERIDIAN_GATE`, `MERIDIAN_REGION` and
-/// `MERIDIAN_VERSION` (the candidate's) are added.
-pub const INHERITED: [&str; 9] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "TMPDIR",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-];
 /// How much of the end of each output is kept.
 const OUTPUT_BYTES_MAX: usize = 8 << 10;
 /// How much of the last line goes into the journal.
@@ -42,7 +29,9 @@ const END_GRACE: Duration = Duration::from_secs(1);
 /// How long the outputs are waited for once the program has ended: what it left running may hold them open.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 
-/// Runs a program.
+/// Runs a program, with little of the engine's environment ([`INHERITED`](crate::process::INHERITED)): everything else it is told
+/// by the gate's `env`. `MERIDIAN_RUN`, `MERIDIAN_WORKFLOW`, `MERIDIAN_NODE`, `MERIDIAN_GATE`, `MERIDIAN_REGION` and
+/// `MERIDIAN_VERSION` (the candidate's) are added.
 ///
 /// *Guarantees*: no shell; no input; it and everything it started in its process group ends with the gate's timeout, and when
 /// nobody waits for the answer any more. Exit code 0 is a yes, any other a no. A program that cannot be started, is killed, or
@@ -165,12 +154,6 @@ fn unstarted(name: &str, error: &io::Error) -> Failure {
     }
 }
 
-fn inherited() -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
-    INHERITED
-        .into_iter()
-        .filter_map(|name| Some((name, std::env::var_os(name)?)))
-}
-
 fn told(question: &Question<'_>) -> Vec<(&'static str, String)> {
     let mut told = vec![
         ("MERIDIAN_RUN", question.run.to_owned()),
@@ -248,39 +231,5 @@ fn quoted(output: &Output, hidden: &[String]) -> String {
     let line = last_line(&output.err)
         .or_else(|| last_line(&output.out))
         .unwrap_or_default();
-    let printable = line.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut short: String = printable.take(DETAIL_CHARS_MAX).collect();
-    if line.chars().count() > DETAIL_CHARS_MAX {
-        short.push('…');
-    }
-    short
-}
-
-/// A program's process group; it is killed when this is dropped, with whatever the program left running.
-struct Group(Option<libc::pid_t>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| libc::pid_t::try_from(id).ok()))
-    }
-
-    fn ask_to_end(&self) {
-        self.signal(libc::SIGTERM);
-    }
-
-    #[expect(unsafe_code, reason = "the standard library has no signals for process groups")]
-    fn signal(&self, signal: libc::c_int) {
-        if let Some(leader) = self.0.filter(|leader| *leader > 1) {
-            // SAFETY: `kill` takes two numbers and touches no memory. The group is the child's own, made by `process_group(0)`.
-            unsafe {
-                libc::kill(-leader, signal);
-            }
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(libc::SIGKILL);
-    }
+    shortened(&line, DETAIL_CHARS_MAX)
 }

@@ -1,6 +1,7 @@
 //! The conformance suite on the clouds that live in this crate.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod exec;
 mod sandbox;
 
 /// So much of a ladder that each step is another.

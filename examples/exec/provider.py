@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""A provider of one's own: its cloud is a JSON file. One request on stdin, one answer on stdout (docs/clouds/exec.md)."""
+import fcntl, json, os, sys, time
+
+
+def ensure(cloud, target, order, now):
+    fence = [order["fence"][part] for part in ("claim", "epoch", "seq")]
+    if fence < (cloud["fence"] or fence):
+        return {"progress": "stale", "why": f"fence {cloud['fence']} was first"}
+    cloud["fence"] = fence
+    desired, state = order["desired"], order["desired"]["state"]
+    candidate, baseline = desired["candidate"]["name"], desired["baseline"]["name"]
+    if candidate == baseline:
+        return {"progress": "settled"}
+    if state == "promoted":
+        share, needed, unwanted = 100, [candidate], baseline
+    elif state in ("reverted", "withdrawn"):
+        share, needed, unwanted = 0, [baseline], candidate if state == "withdrawn" else None
+    elif "traffic" in state["serving"]:
+        share, needed, unwanted = float(state["serving"]["traffic"].rstrip("%")), [candidate, baseline], None
+    else:
+        sys.exit("a file can neither mirror traffic nor route it by audience")
+    for version in needed:
+        cloud["versions"].setdefault(version, now + target["with"].get("startSeconds", 2))
+    # Capacity before traffic; on the way down the candidate's capacity does not matter.
+    falls = share < cloud["traffic"].get(candidate, 0)
+    for version in [baseline] if falls else needed:
+        if version in cloud["broken"]:
+            return {"progress": "stuck", "why": cloud["broken"][version]}
+        if now < cloud["versions"][version]:
+            return {"progress": "moving", "why": f"{version} starts"}
+    traffic = {version: part for version, part in ((candidate, share), (baseline, 100 - share)) if part}
+    if traffic != cloud["traffic"]:
+        cloud.update(traffic=traffic, shifted=now)
+    if unwanted in cloud["versions"]:
+        if now < cloud["shifted"] + target["ladder"]["drainSeconds"]:
+            return {"progress": "moving", "why": f"{unwanted} drains"}
+        del cloud["versions"][unwanted]
+    return {"progress": "settled"}
+
+
+def observe(cloud, target, now):
+    name, parts, ready = target["releaseName"], cloud["traffic"], lambda v: v not in cloud["broken"] and now >= cloud["versions"][v]
+    seen = [{"version": {"name": v}, "share": f"{parts.get(v, 0):g}%", "instances": 1, "ready": int(ready(v))} for v in cloud["versions"]]
+    return {"observed": {
+        "serving": {"name": max(parts, key=parts.get)}, "candidate": {"name": name}, "candidateShare": f"{parts.get(name, 0):g}%",
+        "isSettled": all(map(ready, cloud["versions"])), "versions": seen,
+        "diagnosis": next((why for v, why in cloud["broken"].items() if v in cloud["versions"]), None),
+        "fence": dict(zip(("claim", "epoch", "seq"), cloud["fence"])) if cloud["fence"] else None}}
+
+
+request, now = json.load(sys.stdin), time.time()
+path = os.path.realpath(request["target"]["with"]["file"])
+if request["verb"] == "identify":
+    answer = {"identity": path}
+elif not os.path.exists(path):
+    sys.exit(f"there is no cloud at {path}")
+else:
+    with open(path + ".lock", "w") as lock:  # one order at a time, and never half a file
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        text = open(path).read()
+        cloud = json.loads(text)
+        verb = request["verb"]
+        answer = observe(cloud, request["target"], now) if verb == "observe" else ensure(cloud, request["target"], request["order"], now)
+        if cloud != json.loads(text):
+            with open(path + ".new", "w") as file:
+                json.dump(cloud | {"writes": cloud["writes"] + 1}, file, indent=2)
+            os.replace(path + ".new", path)
+print(json.dumps({"version": 1} | answer))
