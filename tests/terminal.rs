@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 mod examples;
+mod provider;
 mod rollout;
 
 /// A state directory of its own, and `meridian` in it.

@@ -87,6 +87,7 @@ verbs! {
     completions Completions
     // The world.
     sandbox Sandbox
+    provider Provider
 }
 
 /// The whole process: reads the command line, does one verb, says what went wrong.

@@ -22,18 +22,17 @@ fn page() -> String {
     let global: Vec<&Arg> = command.get_arguments().filter(|arg| arg.is_global_set()).collect();
     options(&mut page, &global);
     for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
-        describe(&mut page, verb);
+        describe(&mut page, verb, verb.get_name());
     }
     page
 }
 
-fn describe(page: &mut String, verb: &Command) {
+fn describe(page: &mut String, verb: &Command, name: &str) {
     let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
     let usage = verb.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").trim();
     page.push_str(&format!(
-        "\n## `{}`\n\n{about}.\n\n```text\n{usage}\n```\n\n",
-        verb.get_name()
+        "\n## `{name}`\n\n{about}.\n\n```text\n{usage}\n```\n\n"
     ));
     let own: Vec<&Arg> = verb
         .get_arguments()
@@ -42,6 +41,9 @@ fn describe(page: &mut String, verb: &Command) {
     options(page, &own);
     if let Some(more) = verb.get_after_help() {
         page.push_str(&format!("\n{more}\n"));
+    }
+    for act in verb.get_subcommands().filter(|act| act.get_name() != "help") {
+        describe(page, act, &format!("{name} {}", act.get_name()));
     }
 }
 

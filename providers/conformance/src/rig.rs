@@ -19,6 +19,11 @@ pub trait Workshop: Send + Sync {
     /// least two rungs where the platform splits traffic at all.
     async fn rig(&self) -> Result<Box<dyn Rig>, String>;
 
+    /// Whether its rigs have hands on the platform: without them nothing ails, fails or meddles, and no time is lost with it.
+    fn hands(&self) -> Offered {
+        Offered::Yes
+    }
+
     /// How many behaviours may be tried at a time.
     fn at_once(&self) -> usize {
         4

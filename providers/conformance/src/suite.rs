@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt as _};
 
 use crate::behaviours::{ailments, faults, fences, meddling, opening, orders, rollbacks};
 use crate::report::{Report, Row, Verdict};
-use crate::rig::Workshop;
+use crate::rig::{Offered, Workshop};
 use crate::trial::{Flaw, Outcome};
 
 /// Something that a provider must do.
@@ -99,19 +99,33 @@ pub const BEHAVIOURS: &[Behaviour] = behaviours! {
     }
 };
 
+/// Groups that nobody can try without hands on the platform.
+const HANDS_ON: [&str; 3] = ["Ailments", "Faults", "Meddling"];
+
 /// Tries every behaviour, each in a rig of its own.
 pub async fn run(workshop: &dyn Workshop) -> Report {
-    run_some(workshop, |_| true).await
+    run_telling(workshop, |_| true, |_| {}).await
 }
 
 /// Tries those behaviours that `wanted` picks.
 pub async fn run_some(workshop: &dyn Workshop, wanted: impl Fn(&Behaviour) -> bool) -> Report {
+    run_telling(workshop, wanted, |_| {}).await
+}
+
+/// The same, and tells each verdict as soon as it is there.
+pub async fn run_telling(
+    workshop: &dyn Workshop,
+    wanted: impl Fn(&Behaviour) -> bool,
+    mut tell: impl FnMut(&Row),
+) -> Report {
     let attempts = BEHAVIOURS.iter().filter(|behaviour| wanted(behaviour));
     let attempts = attempts.map(|behaviour| attempt(workshop, behaviour));
-    let rows = stream::iter(attempts)
-        .buffered(workshop.at_once().max(1))
-        .collect()
-        .await;
+    let mut rows = Vec::new();
+    let mut verdicts = std::pin::pin!(stream::iter(attempts).buffered(workshop.at_once().max(1)));
+    while let Some(row) = verdicts.next().await {
+        tell(&row);
+        rows.push(row);
+    }
     Report {
         provider: workshop.name(),
         rows,
@@ -119,8 +133,11 @@ pub async fn run_some(workshop: &dyn Workshop, wanted: impl Fn(&Behaviour) -> bo
 }
 
 async fn attempt(workshop: &dyn Workshop, behaviour: &Behaviour) -> Row {
-    // A panic of a rig or a provider is that behaviour's failure, not the end of the suite.
-    let outcome = AssertUnwindSafe((behaviour.attempt)(workshop)).catch_unwind().await;
+    let outcome = match workshop.hands() {
+        Offered::No(why) if HANDS_ON.contains(&behaviour.group) => Ok(Err(Flaw::NotTried(why.to_owned()))),
+        // A panic of a rig or a provider is that behaviour's failure, not the end of the suite.
+        Offered::Yes | Offered::No(_) => AssertUnwindSafe((behaviour.attempt)(workshop)).catch_unwind().await,
+    };
     let verdict = match outcome {
         Ok(Ok(())) => Verdict::Passed,
         Ok(Err(Flaw::Failed(why))) => Verdict::Failed { why },
