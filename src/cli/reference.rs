@@ -31,9 +31,7 @@ fn describe(page: &mut String, verb: &Command, name: &str) {
     let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
     let usage = verb.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").trim();
-    page.push_str(&format!(
-        "\n## `{name}`\n\n{about}.\n\n```text\n{usage}\n```\n\n"
-    ));
+    page.push_str(&format!("\n## `{name}`\n\n{about}.\n\n```text\n{usage}\n```\n\n"));
     let own: Vec<&Arg> = verb
         .get_arguments()
         .filter(|arg| !arg.is_global_set() && arg.get_id() != "help")

@@ -10,7 +10,10 @@ fn edge() -> Place {
     let provider = repository("examples/exec/provider.py");
     let text = text
         .replace("examples/exec/provider.py", provider.to_str().unwrap())
-        .replace("examples/exec/cloud.json, startSeconds: 2", "cloud.json, startSeconds: 0")
+        .replace(
+            "examples/exec/cloud.json, startSeconds: 2",
+            "cloud.json, startSeconds: 0",
+        )
         .replace("drain: 2s", "drain: 0s");
     place.write("release.yaml", &text);
     place
@@ -19,7 +22,18 @@ fn edge() -> Place {
 #[test]
 fn a_provider_is_tried_on_its_real_target_and_leaves_it_as_it_was() {
     let place = edge();
-    let tried = ["provider", "test", "release.yaml", "--region", "edge", "--yes", "--every", "10ms", "-o", "json"];
+    let tried = [
+        "provider",
+        "test",
+        "release.yaml",
+        "--region",
+        "edge",
+        "--yes",
+        "--every",
+        "10ms",
+        "-o",
+        "json",
+    ];
     let report = place.run(&tried).fits("provider-test");
     let rows = report["rows"].as_array().unwrap();
     let of = |verdict: &str| rows.iter().filter(|row| row["verdict"] == verdict).count();
@@ -41,8 +55,14 @@ fn nothing_is_moved_that_nobody_agreed_to() {
     assert!(text.contains("moves real traffic") && text.contains("--yes"), "{text}");
     let other = place.run(&["provider", "test", "release.yaml", "--region", "nowhere", "--yes"]);
     assert_eq!(other.0.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&other.0.stderr).contains("edge"), "the regions are named");
-    assert_eq!(std::fs::read_to_string(place.path().join("cloud.json")).unwrap(), before);
+    assert!(
+        String::from_utf8_lossy(&other.0.stderr).contains("edge"),
+        "the regions are named"
+    );
+    assert_eq!(
+        std::fs::read_to_string(place.path().join("cloud.json")).unwrap(),
+        before
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! One behaviour being tried: orders with rising fences to a provider, with an eye on the platform all the way.
 
+mod eye;
+
 use std::time::Duration;
 
 use meridian_engine::ports::failure::{Failure, Lasting};
@@ -9,7 +11,7 @@ use meridian_engine::run::version::Version;
 use meridian_workflows::share::Share;
 use meridian_workflows::workflow::Exposure;
 
-use crate::rig::{Ailment, Fault, Meddling, Offered, Rig, Strike, Truth, Workshop};
+use crate::rig::{Ailment, Fault, Meddling, Offered, Rig, Strike, Workshop};
 
 /// What the engine gives a call.
 pub const CALL_MAX: Duration = Duration::from_secs(30);
@@ -245,96 +247,6 @@ impl Trial {
         usize::try_from(self.rig.patience().as_millis() / beat)
             .unwrap_or(usize::MAX)
             .max(1)
-    }
-
-    /// Holds the platform's traffic to an order under way: never above it, never up on the way down, never to nothing.
-    async fn watch(&self, order: &Order, before: Share) -> Outcome<Share> {
-        let truth = self.rig.truth().await;
-        let ordered = order.desired().state.share();
-        let now = truth.candidate_share;
-        let may = if self.is_same_release() {
-            Share::FULL
-        } else {
-            ordered.max(before)
-        };
-        if now > may {
-            return self.fail(format!(
-                "{}: the candidate has {now} of the traffic, from {before} on the way to {ordered}",
-                describe(order)
-            ));
-        }
-        if !truth.lost.is_zero() && !self.may_lose {
-            let lost = truth.lost;
-            return self.fail(format!(
-                "{}: {lost} of the traffic goes to nothing that is ready",
-                describe(order)
-            ));
-        }
-        Ok(now)
-    }
-
-    /// Holds a settled answer to the truth.
-    async fn hold_to(&self, order: &Order) -> Outcome {
-        let truth = self.rig.truth().await;
-        if self.is_same_release() {
-            return self.check(truth.lost.is_zero(), || {
-                "traffic is lost in a release of what serves".to_owned()
-            });
-        }
-        let state = &order.desired().state;
-        self.check(truth.lost.is_zero(), || {
-            format!(
-                "{}: settled, and {} of the traffic goes to nothing that is ready",
-                describe(order),
-                truth.lost
-            )
-        })?;
-        if self.is_same_release() {
-            return Ok(());
-        }
-        let granted = self.rig.granted(state.share());
-        let line = describe(order);
-        self.check(truth.candidate_share == granted, || {
-            format!(
-                "{line}: settled, and the candidate has {} instead of {granted}",
-                truth.candidate_share
-            )
-        })?;
-        let stands = self.stands(&truth, &self.candidate);
-        let holds = match state {
-            // A platform that replaces instances one by one has none of the baseline at the end.
-            DesiredState::Serving(Exposure::Traffic(share)) if share.is_full() => stands,
-            DesiredState::Serving(_) => {
-                let is_due = !state.share().is_zero() || self.rig.stages() == Offered::Yes;
-                (stands || !is_due) && self.stands(&truth, &self.baseline)
-            }
-            DesiredState::Promoted => stands,
-            DesiredState::Reverted => self.stands(&truth, &self.baseline),
-            DesiredState::Withdrawn => !stands && self.stands(&truth, &self.baseline),
-        };
-        let names = || {
-            truth
-                .standing
-                .iter()
-                .map(|version| version.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        self.check(holds, || {
-            format!("{line}: settled, and capacity stands for: {}", names())
-        })?;
-        let copies = truth
-            .standing
-            .iter()
-            .filter(|version| version.name == self.candidate.name);
-        let copies = copies.count();
-        self.check(copies <= 1, || {
-            format!("{line}: settled, and the candidate stands {copies} times")
-        })
-    }
-
-    fn stands(&self, truth: &Truth, version: &Version) -> bool {
-        truth.standing.iter().any(|standing| standing.name == version.name)
     }
 
     /// Whether the release is what already serves.

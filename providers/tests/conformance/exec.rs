@@ -58,7 +58,10 @@ fn python() -> &'static str {
     static PYTHON: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     PYTHON.get_or_init(|| {
         let mut command = std::process::Command::new("python3");
-        let said = command.args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+        let said = command
+            .args(["-c", "import sys; print(sys.executable)"])
+            .output()
+            .unwrap();
         String::from_utf8(said.stdout).unwrap().trim().to_owned()
     })
 }
