@@ -36,17 +36,18 @@ pub(crate) fn admit_new(world: &mut World, kind: &Kind, object: &mut Value) -> R
 
 /// Admits a change.
 pub(crate) fn admit_change(_: &mut World, kind: &Kind, _: &Value, new: &mut Value) -> Result<(), Refusal> {
-    if kind.kind == "Service" && text(new, "/spec/type") == "ExternalName" {
-        if let Some(spec) = new["spec"].as_object_mut() {
-            for key in [
-                "clusterIP",
-                "clusterIPs",
-                "ipFamilies",
-                "ipFamilyPolicy",
-                "internalTrafficPolicy",
-            ] {
-                spec.remove(key);
-            }
+    if kind.kind == "Service"
+        && text(new, "/spec/type") == "ExternalName"
+        && let Some(spec) = new["spec"].as_object_mut()
+    {
+        for key in [
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "internalTrafficPolicy",
+        ] {
+            spec.remove(key);
         }
     }
     Ok(())

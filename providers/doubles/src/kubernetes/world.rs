@@ -175,10 +175,10 @@ impl World {
         if kind.namespaced {
             object["metadata"]["namespace"] = json!(namespace);
         }
-        if kind.status {
-            if let Some(map) = object.as_object_mut() {
-                map.remove("status");
-            }
+        if kind.status
+            && let Some(map) = object.as_object_mut()
+        {
+            map.remove("status");
         }
         let prefix = text(&object, "/metadata/generateName").to_owned();
         if name(&object).is_empty() && !prefix.is_empty() {

@@ -128,10 +128,10 @@ pub(super) fn newest_made(
             world.modify(kind, set, |set| {
                 set["metadata"]["annotations"] = notes;
                 set["spec"]["minReadySeconds"] = ready.unwrap_or(serde_json::Value::Null);
-                if set["spec"]["minReadySeconds"].is_null() {
-                    if let Some(spec) = set["spec"].as_object_mut() {
-                        spec.remove("minReadySeconds");
-                    }
+                if set["spec"]["minReadySeconds"].is_null()
+                    && let Some(spec) = set["spec"].as_object_mut()
+                {
+                    spec.remove("minReadySeconds");
                 }
             });
         }

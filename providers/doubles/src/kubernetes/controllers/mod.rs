@@ -117,10 +117,12 @@ impl World {
 pub(crate) fn with_condition(status: &Value, kind: &str, is: &str, reason: &str, message: &str, now: &str) -> Value {
     let mut list: Vec<Value> = items(status, "/conditions").to_vec();
     let at = list.iter().position(|one| text(one, "/type") == kind);
-    if let Some(same) = at.map(|at| &list[at]) {
-        if text(same, "/status") == is && text(same, "/reason") == reason && text(same, "/message") == message {
-            return Value::Array(list);
-        }
+    if let Some(same) = at.map(|at| &list[at])
+        && text(same, "/status") == is
+        && text(same, "/reason") == reason
+        && text(same, "/message") == message
+    {
+        return Value::Array(list);
     }
     let turned = match at.map(|at| &list[at]) {
         Some(before) if text(before, "/status") == is => text(before, "/lastTransitionTime").to_owned(),

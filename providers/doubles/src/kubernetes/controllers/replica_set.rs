@@ -45,7 +45,7 @@ fn keep(world: &mut World, set: &Value) {
             }
         }
     } else if pods.len() > wanted {
-        pods.sort_by_key(|pod| rank(pod));
+        pods.sort_by_key(rank);
         let surplus = pods.len() - wanted;
         for pod in pods.drain(..surplus) {
             let kind = Kind::named("Pod");

@@ -177,9 +177,9 @@ pub(super) fn create(world: &mut World, call: &Call, resource: &Resource) -> Res
     let warnings = decode(call, resource, &mut object)?;
     let home = text(&object, "/metadata/namespace");
     if !home.is_empty() && home != resource.namespace {
-        return Err(Refusal::bad_request(format!(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )));
+        return Err(Refusal::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request".to_string(),
+        ));
     }
     object["apiVersion"] = json!(resource.api_version());
     let writer = writer(world, call, resource);
@@ -339,12 +339,12 @@ fn apply(world: &mut World, call: &Call, resource: &Resource) -> Result<Reply, R
         config["metadata"]["name"] = json!(resource.name);
     }
     check_names(resource, &config)?;
-    if kind.status {
-        if let Some(map) = config.as_object_mut() {
-            match resource.subresource.as_str() {
-                "status" => map.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "status")),
-                _ => map.retain(|key, _| key != "status"),
-            }
+    if kind.status
+        && let Some(map) = config.as_object_mut()
+    {
+        match resource.subresource.as_str() {
+            "status" => map.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "status")),
+            _ => map.retain(|key, _| key != "status"),
         }
     }
     let writer = writer(world, call, resource);

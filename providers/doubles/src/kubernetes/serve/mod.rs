@@ -105,7 +105,8 @@ fn answer(world: &mut World, access: &Access, call: &Call) -> Result<Reply, Refu
         _ => return Err(Refusal::method_not_allowed()),
     };
     access.check(call, verb, Some(&resource))?;
-    if !resource.subresource.is_empty() && !(resource.subresource == "status" && resource.kind.status) {
+    let is_whole = resource.subresource.is_empty() || (resource.subresource == "status" && resource.kind.status);
+    if !is_whole {
         return part::answer(world, call, &resource, verb).unwrap_or_else(|| Err(Refusal::no_such_resource()));
     }
     match (verb, collection) {
