@@ -404,7 +404,7 @@ mod tests {
         );
         let steady = event(2, "(service shop) has reached a steady state.");
         assert!(
-            of(&evidence(&[], &[full.clone()]), at(3))
+            of(&evidence(&[], std::slice::from_ref(&full)), at(3))
                 .unwrap()
                 .why
                 .contains("unschedulable")

@@ -26,11 +26,14 @@ pub struct Surroundings {
     pub sandbox_address: Option<String>,
 }
 
+/// Opens what a kind of cloud is reached by.
+type Opening = fn(&Surroundings) -> Arc<dyn Provider>;
+
 /// One kind of cloud: how the language reads its regions, and who does what they order.
 struct Cloud {
     kind: fn() -> ProviderKind,
     /// None in a build that leaves this cloud's own client out.
-    provider: Option<fn(&Surroundings) -> Arc<dyn Provider>>,
+    provider: Option<Opening>,
 }
 
 const CLOUDS: &[Cloud] = &[

@@ -171,7 +171,7 @@ impl Model {
             candidate: &desired.candidate.name,
             baseline: &desired.baseline.name,
             is_new,
-            drain: Duration::from_millis(u64::try_from(target.ladder.drain.as_millis()).unwrap()),
+            drain: Duration::from_millis(target.ladder.drain.as_millis()),
         };
         match &desired.state {
             DesiredState::Serving(Exposure::Traffic(share)) => self.serve(&state, &names, *share, Share::ZERO).await,
