@@ -63,7 +63,7 @@ async fn identify(trial: &Trial, target: &Target) -> Outcome<String> {
 pub async fn refuses_a_missing_target(workshop: &dyn Workshop) -> Outcome {
     let mut trial = Trial::begin(workshop).await?;
     let Some((missing, word)) = trial.rig.missing() else {
-        return not_tried("a target is made when it is first asked for");
+        return not_tried("no target can be named that does not exist");
     };
     trial.target = missing;
     match trial.look().await? {
