@@ -13,19 +13,17 @@ use meridian_engine::ports::provider::{Fence, Observed, Order, Provider, Target}
 use meridian_engine::run::effect::{DesiredState, Progress};
 use meridian_workflows::workflow::Exposure;
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 
 use crate::aws::Account;
 use crate::aws::definitions::Definition;
-use crate::aws::orders::Way;
-use crate::aws::sets::NewSet;
 use crate::fence::{self, Marks};
+use crate::hand::Hand;
 use crate::look::{self, Ground, Means, Native, Pair};
 use crate::observed::{self, Picture};
 use crate::pair;
 use crate::release;
 use crate::settings::{self, Place, Settings};
-use crate::strategy::{self, Strategy};
+use crate::strategy::Strategy;
 use crate::{native, weights};
 
 /// Each call ends before the engine gives it up.
@@ -345,180 +343,5 @@ fn pair_sight<'a>(
         promoted: ground.marks.promoted(fence),
         ladder: &target.ladder,
         illness,
-    }
-}
-
-/// What carries one step out.
-struct Hand<'a> {
-    account: &'a Account,
-    settings: &'a Settings,
-    target: &'a Target,
-    ground: &'a Ground,
-    fence: Fence,
-    now: Timestamp,
-}
-
-impl Hand<'_> {
-    /// A step of ECS's own deployments. What has to be remembered is written down before what makes it necessary.
-    async fn take(&self, step: &native::Step, native: &Native, strategy: Strategy) -> Result<Option<String>, Failure> {
-        let (cluster, seen) = (self.settings.cluster.as_str(), self.ground.first());
-        let newest = native.newest.as_ref().map(|newest| newest.arn.as_str());
-        let shifts_traffic = seen.facts.shifts_traffic();
-        Ok(Some(match step {
-            native::Step::Climb { task_definition } => {
-                self.mark_since(newest).await?;
-                let bake = strategy::bake_minutes(&self.target.ladder);
-                let way = Way::gated(self.settings, strategy, bake);
-                self.account.deploy(cluster, seen, task_definition, &way).await?;
-                format!("a deployment of {task_definition} is ordered")
-            }
-            native::Step::Return { task_definition } => {
-                self.mark_since(newest).await?;
-                let way = Way::at_once(self.settings, shifts_traffic);
-                self.account.deploy(cluster, seen, task_definition, &way).await?;
-                format!("a deployment back to {task_definition} is ordered")
-            }
-            native::Step::Continue { deployment, hook, to } => {
-                let mark = fence::step_of(deployment, hook, *to);
-                self.account
-                    .tag(&self.ground.anchor().arn, &[(fence::STEP, mark)])
-                    .await?;
-                self.account.go_on(deployment, hook).await?;
-                format!("ECS is let go on to {to}")
-            }
-            native::Step::RollBack { deployment, hook } => {
-                self.mark_since(Some(deployment)).await?;
-                self.account.roll_back(deployment, hook.as_deref()).await?;
-                "ECS is told to roll back".to_owned()
-            }
-            native::Step::Acknowledge { deployment } => {
-                self.mark_since(Some(deployment)).await?;
-                "ECS has rolled back".to_owned()
-            }
-            native::Step::Ungate => {
-                self.account.ungate(cluster, seen).await?;
-                "the pause hook is taken out of the service".to_owned()
-            }
-            native::Step::Rest(_) => return Ok(None),
-        }))
-    }
-
-    async fn mark_since(&self, deployment: Option<&str>) -> Result<(), Failure> {
-        let mark = fence::since_of(self.fence.claim, deployment);
-        self.account
-            .tag(&self.ground.anchor().arn, &[(fence::SINCE, mark)])
-            .await
-    }
-
-    /// A step of two sets of tasks behind one rule.
-    async fn shift(&self, step: &pair::Step, pair: &Pair) -> Result<Option<String>, Failure> {
-        let anchor = self.ground.anchor().arn.as_str();
-        Ok(Some(match step {
-            pair::Step::Place {
-                slot,
-                task_definition,
-                capacity,
-            } => {
-                self.place(*slot, task_definition, *capacity, pair).await?;
-                format!("{task_definition} is started")
-            }
-            pair::Step::Scale { slot, capacity } => {
-                self.scale(*slot, *capacity, pair).await?;
-                format!("a version is scaled to {} tasks", capacity.tasks)
-            }
-            pair::Step::Weigh { weights } => {
-                let shifted = self.now.as_second().to_string();
-                self.account.tag(anchor, &[(fence::SHIFTED, shifted)]).await?;
-                let groups = [0, 1].map(|slot| (pair.slots[slot].target_group.as_str(), weights[slot]));
-                self.account.weigh(look::production(self.settings)?, &groups).await?;
-                format!("the weights {} : {} are written", weights[0], weights[1])
-            }
-            pair::Step::Test { slot } => {
-                if let Some(rule) = &self.settings.rules.test {
-                    self.account
-                        .weigh(rule, &[(pair.slots[*slot].target_group.as_str(), 1)])
-                        .await?;
-                }
-                "the testers' rule is written".to_owned()
-            }
-            pair::Step::MarkPromotion => {
-                let mark = fence::promotion_of(self.fence, self.now);
-                self.account.tag(anchor, &[(fence::PROMOTED, mark)]).await?;
-                "the promotion is under way".to_owned()
-            }
-            pair::Step::MakePrimary { slot } => {
-                if let Some(arm) = &pair.slots[*slot].arm {
-                    self.account
-                        .make_primary(&self.settings.cluster, &self.ground.first().facts.arn, &arm.id)
-                        .await?;
-                }
-                "the task set is made the primary one".to_owned()
-            }
-            pair::Step::Vacate { slot } => {
-                self.vacate(*slot, pair).await?;
-                "an old version's tasks are removed".to_owned()
-            }
-            pair::Step::Rest(_) => return Ok(None),
-        }))
-    }
-
-    async fn place(&self, slot: usize, version: &str, capacity: pair::Capacity, pair: &Pair) -> Result<(), Failure> {
-        let cluster = self.settings.cluster.as_str();
-        if self.ground.means == Means::TwoServices {
-            let service = self.service(slot)?;
-            return self
-                .account
-                .resize(cluster, service, capacity.tasks, Some(version))
-                .await;
-        }
-        let seen = self.ground.first();
-        let target_group = pair.slots[slot].target_group.as_str();
-        // The same for every try of this order, whoever owns the run by then; another order makes another set.
-        let Fence { claim, seq, .. } = self.fence;
-        let digest = Sha256::digest(format!("{claim}.{seq} {} {version} {target_group}", seen.facts.arn));
-        let token: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let new = NewSet {
-            task_definition: version,
-            target_group,
-            share: capacity.share,
-            token,
-            external_id: format!("meridian-{}", self.fence),
-        };
-        self.account.create_set(cluster, seen, new).await
-    }
-
-    async fn scale(&self, slot: usize, capacity: pair::Capacity, pair: &Pair) -> Result<(), Failure> {
-        let cluster = self.settings.cluster.as_str();
-        match (&self.ground.means, &pair.slots[slot].arm) {
-            (Means::TwoServices, _) => {
-                self.account
-                    .resize(cluster, self.service(slot)?, capacity.tasks, None)
-                    .await
-            }
-            (_, Some(arm)) => {
-                let service = &self.ground.first().facts.arn;
-                self.account.scale_set(cluster, service, &arm.id, capacity.share).await
-            }
-            (_, None) => Ok(()),
-        }
-    }
-
-    async fn vacate(&self, slot: usize, pair: &Pair) -> Result<(), Failure> {
-        let cluster = self.settings.cluster.as_str();
-        match (&self.ground.means, &pair.slots[slot].arm) {
-            (Means::TwoServices, _) => self.account.resize(cluster, self.service(slot)?, 0, None).await,
-            (_, Some(arm)) => {
-                self.account
-                    .delete_set(cluster, &self.ground.first().facts.arn, &arm.id)
-                    .await
-            }
-            (_, None) => Ok(()),
-        }
-    }
-
-    fn service(&self, slot: usize) -> Result<&str, Failure> {
-        let seen = self.ground.services.get(slot);
-        seen.map(|seen| seen.facts.arn.as_str())
-            .ok_or_else(|| Failure::lasting("`services` names two services"))
     }
 }

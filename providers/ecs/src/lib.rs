@@ -7,6 +7,7 @@ mod cloud;
 mod diagnosis;
 mod facts;
 mod fence;
+mod hand;
 mod look;
 mod native;
 mod observed;

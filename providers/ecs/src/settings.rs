@@ -307,6 +307,10 @@ impl Settings {
                 return Err(format!("`endpoint` starts with http:// or https://, got `{url}`"));
             }
         }
+        let id = self.place.role.as_ref().and_then(|role| role.external_id.as_ref());
+        if id.is_some_and(|id| id.chars().count() < 2) {
+            return Err("`role.externalId` has at least two characters".into());
+        }
         for (key, arn) in [("production", &self.rules.production), ("test", &self.rules.test)] {
             if arn.as_deref().is_some_and(|arn| !is_listener(arn)) {
                 return Err(format!(
@@ -470,6 +474,10 @@ mod tests {
             (with(json!({"mode": "twoServices"})), "services"),
             (with(json!({"alarms": []})), "alarms"),
             (with(json!({"role": {"arm": "x"}})), "role"),
+            (
+                with(json!({"role": {"arn": "arn:r", "externalId": "x"}})),
+                "role.externalId",
+            ),
             (json!({"region": "eu-west-1", "cluster": "prod"}), "service"),
             (json!([]), "expected"),
         ] {
