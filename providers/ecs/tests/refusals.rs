@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use meridian_doubles::ecs::Behaviour;
 use meridian_engine::ports::failure::{Failure, Lasting};
 use meridian_engine::ports::provider::{Fence, Order, Provider as _, Rung, Target};
 use meridian_engine::run::effect::{Desired, DesiredState, Progress};
@@ -10,7 +11,7 @@ use meridian_workflows::share::Share;
 use meridian_workflows::workflow::{Exposure, Release};
 use serde_json::{Value, json};
 
-use crate::stage::{Means, Stage};
+use crate::stage::{Means, NEW, Stage};
 
 const CANARY: &[u16] = &[1_000, 10_000];
 
@@ -287,7 +288,7 @@ async fn deployments_are_read_to_the_last_page() {
 async fn a_role_is_assumed_where_one_is_named() {
     let stage = Stage::build(Means::Native, CANARY).await;
     let mut target = stage.target();
-    target.settings["role"] = json!({"arn": "arn:aws:iam::123456789012:role/releases", "externalId": "x"});
+    target.settings["role"] = json!({"arn": "arn:aws:iam::123456789012:role/releases", "externalId": "meridian-1"});
     assert_eq!(
         stage
             .provider()
@@ -305,5 +306,35 @@ async fn a_role_is_assumed_where_one_is_named() {
         .iter()
         .find(|exchange| body(&exchange.asked.body).contains("AssumeRole"))
         .unwrap();
-    assert!(body(&assumed.asked.body).contains("ExternalId=x"));
+    assert!(body(&assumed.asked.body).contains("ExternalId=meridian-1"));
+}
+
+/// What the suite cannot try: a rolling deployment has no candidate that waits without traffic.
+#[tokio::test]
+async fn a_rolling_deployment_of_a_broken_image_is_stuck_and_comes_back() {
+    for (behaviour, word) in [
+        (Behaviour::CannotPull, "cannot be pulled"),
+        (Behaviour::Exits(37), "exit code 37"),
+        (Behaviour::Flaps, "crash loop"),
+        (Behaviour::OutOfMemory, "out of memory"),
+        (Behaviour::NoCapacity, "unschedulable"),
+        (Behaviour::NoQuota, "quota"),
+    ] {
+        let stage = Stage::build(Means::Rolling, &[10_000]).await;
+        stage.account.behave(NEW, behaviour);
+        let target = stage.target();
+        let out = order_of(&stage, 1, serving(100));
+        let Progress::Stuck { why } = arrived(&stage, &target, &out).await else {
+            panic!("{behaviour:?} is settled");
+        };
+        assert!(why.contains(word), "{behaviour:?}: {why}");
+        let back = order_of(&stage, 2, DesiredState::Withdrawn);
+        assert_eq!(
+            arrived(&stage, &target, &back).await,
+            Progress::Settled,
+            "{behaviour:?}"
+        );
+        let serving = stage.provider().observe(&target).await.unwrap().observation.serving;
+        assert_eq!(serving.unwrap().name, "v1");
+    }
 }

@@ -332,14 +332,15 @@ impl Rig for Stage {
     }
 
     async fn ail(&self, ailment: Ailment) -> Offered {
+        let is_out = || told(&self.service()["taskDefinition"]).ends_with("web:2");
+        if self.means == Means::Rolling && !is_out() {
+            return Offered::No("a rolling deployment has no candidate before its first task has traffic");
+        }
         let behaviour = match ailment {
             Ailment::ImageMissing => Behaviour::CannotPull,
             Ailment::CrashLoop(code) => Behaviour::Exits(code),
             Ailment::FlappingReady => Behaviour::Flaps,
             Ailment::OutOfMemory => Behaviour::OutOfMemory,
-            Ailment::NeverReady if self.means == Means::Rolling => {
-                return Offered::No("without a load balancer nobody asks a task whether it is healthy");
-            }
             Ailment::NeverReady => Behaviour::NeverHealthy,
             Ailment::Unschedulable => Behaviour::NoCapacity,
             Ailment::QuotaExceeded => Behaviour::NoQuota,
