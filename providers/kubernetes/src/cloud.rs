@@ -23,8 +23,8 @@ pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The provider `kubernetes`: any number of clusters, none of which is known before a region names it.
 pub struct KubernetesCloud {
-    clients: Clients,
-    preflight: Preflight,
+    clients: Arc<Clients>,
+    preflight: Arc<Preflight>,
     now: Now,
 }
 
@@ -48,9 +48,18 @@ impl KubernetesCloud {
     /// A provider with a clock of its own, for doubles whose time is their own too.
     pub fn at(now: Now) -> KubernetesCloud {
         KubernetesCloud {
-            clients: Clients::default(),
-            preflight: Preflight::default(),
+            clients: Arc::default(),
+            preflight: Arc::default(),
             now,
+        }
+    }
+
+    /// Another provider over the same connections. It knows as little of any target as this one does.
+    pub fn beside(&self) -> KubernetesCloud {
+        KubernetesCloud {
+            clients: Arc::clone(&self.clients),
+            preflight: Arc::clone(&self.preflight),
+            now: Arc::clone(&self.now),
         }
     }
 

@@ -262,3 +262,129 @@ fn strip_nulls(value: &mut Value) {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use meridian_engine::ports::provider::Fence;
+    use serde_json::{Value, json};
+
+    use super::{Wish, budget, can_autoscale, deployment, labels_apart, pod_labels};
+    use crate::settings::{AntiAffinity, Candidate};
+    use crate::traffic::Placement;
+    use crate::workload::{Workload, selects};
+
+    const FENCE: Fence = Fence {
+        claim: 1,
+        epoch: 1,
+        seq: 1,
+    };
+
+    fn original() -> Workload {
+        let object = json!({
+            "metadata": {"name": "shop", "labels": {"app.kubernetes.io/instance": "argo"}},
+            "spec": {"replicas": 4, "paused": false, "progressDeadlineSeconds": 5,
+                "selector": {"matchLabels": {"app": "shop", "tier": "web"}},
+                "template": {"metadata": {"creationTimestamp": null, "labels": {"app": "shop", "tier": "web", "team": "a"}},
+                    "spec": {"containers": [{"name": "proxy", "image": "proxy:1"}, {"name": "web", "image": "shop:v1"}]}}}});
+        Workload::of(object, Some("web")).unwrap()
+    }
+
+    fn service(selector: Value) -> Value {
+        json!({"spec": {"selector": selector}})
+    }
+
+    fn wish(apart: &BTreeMap<String, String>, placement: Placement) -> Wish<'_> {
+        Wish {
+            image: "shop:v2",
+            replicas: 2,
+            placement,
+            apart,
+            settle_seconds: 10,
+            counts_pods: false,
+            fence: FENCE,
+        }
+    }
+
+    #[test]
+    fn one_telling_label_is_changed_where_one_is_enough() {
+        let services = [
+            service(json!({"app": "shop"})),
+            service(json!({"app": "other"})),
+            service(json!({})),
+        ];
+        let apart = labels_apart(&original(), &services, "candidate");
+        assert_eq!(apart, BTreeMap::from([("app".to_owned(), "shop-candidate".to_owned())]));
+        let services = [service(json!({"app": "shop"})), service(json!({"team": "a"}))];
+        let apart = labels_apart(&original(), &services, "candidate");
+        assert_eq!(apart.keys().collect::<Vec<_>>(), ["app", "team"]);
+    }
+
+    #[test]
+    fn no_service_of_the_baseline_selects_pods_that_stand_apart() {
+        let services = [
+            service(json!({"tier": "web"})),
+            service(json!({"app": "shop", "team": "a"})),
+            service(json!({"team": "a"})),
+        ];
+        let apart = labels_apart(&original(), &services, "candidate");
+        let labels = pod_labels(&original(), &Candidate::default(), &wish(&apart, Placement::Apart));
+        for service in &services {
+            let selector = json!({"matchLabels": service["spec"]["selector"]});
+            assert!(!selects(&selector, &labels), "{selector} selects {labels:?}");
+        }
+        let long = "x".repeat(63);
+        assert_eq!(super::suffixed(&long, "candidate").len(), 63);
+    }
+
+    #[test]
+    fn only_the_released_container_gets_the_image() {
+        let apart = BTreeMap::from([("app".to_owned(), "shop-candidate".to_owned())]);
+        let copy = deployment(&original(), &Candidate::default(), &wish(&apart, Placement::Apart));
+        let containers = &copy["spec"]["template"]["spec"]["containers"];
+        assert_eq!(
+            (&containers[0]["image"], &containers[1]["image"]),
+            (&json!("proxy:1"), &json!("shop:v2"))
+        );
+        assert_eq!(copy["metadata"]["labels"].get("app.kubernetes.io/instance"), None);
+        assert_eq!(copy["spec"]["selector"]["matchLabels"]["meridian/arm"], "candidate");
+        assert_eq!(copy["spec"]["progressDeadlineSeconds"], 70);
+        assert!(!copy.to_string().contains("null"), "{copy}");
+    }
+
+    #[test]
+    fn joined_pods_keep_away_from_the_baselines_and_not_from_each_other() {
+        let settings = Candidate {
+            anti_affinity: AntiAffinity::Required,
+            ..Candidate::default()
+        };
+        let none = BTreeMap::new();
+        let copy = deployment(&original(), &settings, &wish(&none, Placement::Joined));
+        let rules = &copy["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"];
+        let selector = &rules["requiredDuringSchedulingIgnoredDuringExecution"][0]["labelSelector"];
+        let labels = pod_labels(&original(), &settings, &wish(&none, Placement::Joined));
+        assert!(selects(selector, &original().pod_labels()));
+        assert!(!selects(selector, &labels));
+    }
+
+    #[test]
+    fn two_autoscalers_never_see_one_pod_and_none_scales_by_the_whole() {
+        let by = |kind: &str| json!({"spec": {"maxReplicas": 9, "metrics": [{"type": kind}]}});
+        let apart = BTreeMap::from([("app".to_owned(), "shop-candidate".to_owned())]);
+        let labels = |placement| pod_labels(&original(), &Candidate::default(), &wish(&apart, placement));
+        assert!(can_autoscale(&original(), &by("Resource"), &labels(Placement::Apart)));
+        assert!(!can_autoscale(&original(), &by("Resource"), &labels(Placement::Joined)));
+        assert!(!can_autoscale(&original(), &by("External"), &labels(Placement::Apart)));
+    }
+
+    #[test]
+    fn a_budget_in_percent_stays_and_one_in_pods_is_taken_down() {
+        let of = |least: Value| json!({"spec": {"minAvailable": least, "selector": {}}});
+        let least = |least: Value| {
+            budget(&of(least), "shop", &Candidate::default(), 2, 10, FENCE)["spec"]["minAvailable"].clone()
+        };
+        assert_eq!(least(json!("80%")), "80%");
+        assert_eq!((least(json!(8)), least(json!(3))), (json!(1), json!(0)));
+    }
+}

@@ -1,7 +1,16 @@
-//! The provider against its double, and against the real thing where a variable names one.
+//! The provider against its double, and unchanged against real clusters where `MERIDIAN_TEST_KUBECONFIG` names them.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod conformance;
 mod data_plane;
 mod diagnosis;
+mod double;
+mod hands;
+mod manners;
+mod real;
+mod rig;
 mod stage;
+mod stories;
 mod traffic;
+mod truth;
+mod way;
