@@ -110,9 +110,9 @@ mod tests {
     #[test]
     fn every_key_that_is_told_is_read_and_no_other() {
         let told: Vec<&str> = kind().settings.iter().map(|key| key.name).collect();
-        for key in crate::settings::KEYS {
+        for key in crate::settings::reading::KEYS {
             assert!(told.contains(key), "{key} is read and not told");
         }
-        assert_eq!(told.len(), crate::settings::KEYS.len());
+        assert_eq!(told.len(), crate::settings::reading::KEYS.len());
     }
 }
