@@ -110,7 +110,7 @@ impl World {
         let mut left = by;
         // Once even when no time passes: what an order made due shows without waiting.
         loop {
-            let tick = left.min(TICK);
+            let tick = left.min(self.next_tick());
             let before = self.clock.now();
             self.clock.advance(tick);
             self.tick(before);
@@ -119,6 +119,25 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// How far time can go at once with nothing becoming due on the way: hours, where nothing moves.
+    fn next_tick(&self) -> Duration {
+        let now = self.clock.now();
+        let dues = self.sites.values().map(|site| {
+            let is_moving = site
+                .swap
+                .as_ref()
+                .is_some_and(|swap| swap.phase != Phase::Previewed || swap.operation.is_some());
+            if is_moving || routing::is_ramping(site) {
+                return TICK;
+            }
+            // Everybody whose pin ends by then calls again at that instant.
+            site.population
+                .next_end()
+                .map_or(Duration::MAX, |end| clock::since(now, end))
+        });
+        dues.min().unwrap_or(Duration::MAX).max(TICK)
     }
 
     fn tick(&mut self, before: jiff::Timestamp) {

@@ -145,6 +145,12 @@ fn next(drawn: &mut u64) -> f64 {
     position
 }
 
+/// Whether a rule moves by itself.
+pub fn is_ramping(site: &Site) -> bool {
+    let is_moving = |rule: &Rule| rule.change_step.is_some() && rule.change_interval_in_minutes.is_some();
+    rules(site).iter().any(is_moving)
+}
+
 /// Moves the percentages of rules that move by themselves.
 pub fn ramp(site: &mut Site, before: Timestamp, now: Timestamp) {
     let mut rules = rules(site);
@@ -208,6 +214,11 @@ impl Population {
             *client = now.checked_add(PINNED).ok().map(|until| Pin { slot, until });
         }
         self.next_end = self.clients.iter().flatten().map(|pin| pin.until).min();
+    }
+
+    /// When the next pin ends; none where nobody is pinned.
+    pub fn next_end(&self) -> Option<Timestamp> {
+        self.next_end
     }
 
     /// Forgets the pins to a slot that is gone: its cookies mean nothing any more.

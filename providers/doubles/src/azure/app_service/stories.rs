@@ -473,3 +473,29 @@ fn differences_are_told_by_the_names_of_their_rules() {
         ]
     );
 }
+
+#[test]
+fn a_day_that_passes_at_once_is_the_same_as_one_that_passes_by_the_second() {
+    let day = |steps: u32| {
+        let story = Story::with(|_| {});
+        story.release(V2);
+        assert_eq!(story.ramp(25.0).status, 200);
+        let step = Duration::from_secs(86_400) / steps;
+        for _ in 0..steps {
+            story.tenant.advance(step);
+        }
+        assert_eq!(story.ask(Method::POST, "/applySlotConfig", pair()).status, 200);
+        story.pass(3600);
+        let location = story.begin_swap();
+        story.pass(3600);
+        assert_eq!(story.poll(&location).status, 200);
+        (
+            story.image(PRODUCTION),
+            story.standing().slot("staging").unwrap().pinned,
+        )
+    };
+    let (image, pinned) = day(1);
+    assert_eq!(image, V2);
+    assert!((pinned - 25.0).abs() < 0.5, "{pinned}");
+    assert_eq!(day(5_000), (image, pinned));
+}
