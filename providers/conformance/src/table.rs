@@ -30,6 +30,30 @@ pub const COLUMNS: &[Column] = &[
         tested_by: "providers/tests/conformance/sandbox.rs",
     },
     Column {
+        name: "ecs canary",
+        tested_by: "providers/ecs/tests/conformance.rs",
+    },
+    Column {
+        name: "ecs linear",
+        tested_by: "providers/ecs/tests/conformance.rs",
+    },
+    Column {
+        name: "ecs blueGreen",
+        tested_by: "providers/ecs/tests/conformance.rs",
+    },
+    Column {
+        name: "ecs rolling",
+        tested_by: "providers/ecs/tests/conformance.rs",
+    },
+    Column {
+        name: "ecs taskSets",
+        tested_by: "providers/ecs/tests/conformance.rs",
+    },
+    Column {
+        name: "ecs twoServices",
+        tested_by: "providers/ecs/tests/conformance.rs",
+    },
+    Column {
         name: "appService",
         tested_by: "providers/azure/tests/main.rs",
     },
