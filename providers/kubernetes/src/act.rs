@@ -103,14 +103,6 @@ pub async fn carry_out(namespace: &Namespace, view: &View<'_>, act: &Act) -> Res
     settled(written)
 }
 
-/// Takes away what the mechanism made.
-async fn clean(namespace: &Namespace, view: &View<'_>) -> Result<Done, Failure> {
-    let Some(mechanism) = view.mechanism else {
-        return Ok(Done::Yes);
-    };
-    mechanism.clean(namespace, &view.world.arms, view.fence).await.map(done)
-}
-
 /// The Deployment goes last: while it stands, the rest is known to be owed.
 async fn remove(namespace: &Namespace, view: &View<'_>) -> Result<Done, Failure> {
     let world = view.world;
@@ -118,9 +110,6 @@ async fn remove(namespace: &Namespace, view: &View<'_>) -> Result<Done, Failure>
         && let Some(stale) = higher(copy, view.fence)?
     {
         return Ok(Done::Stale(stale));
-    }
-    if let Done::Stale(fence) = clean(namespace, view).await? {
-        return Ok(Done::Stale(fence));
     }
     for (resource, object) in [
         (&AUTOSCALERS, &world.copy_autoscaler),

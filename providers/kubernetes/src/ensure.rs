@@ -8,12 +8,12 @@ use meridian_engine::run::effect::{DesiredState, Progress};
 use serde_json::Value;
 
 use crate::act::{self, Done};
-use crate::api::resource::{DEPLOYMENTS, ENDPOINT_SLICES};
+use crate::api::resource::{DEPLOYMENTS, ENDPOINT_SLICES, PODS};
 use crate::cloud::{Now, Place, text};
 use crate::diagnosis::{self, Prospect};
 use crate::plan::{self, Act, Step, View, Which};
 use crate::record::{Record, digest};
-use crate::traffic::{Arms, Split, Written};
+use crate::traffic::{ARM_LABEL, Arms, OWNER_LABEL, Placement, Split, Written};
 use crate::workload::labels as labels_of;
 use crate::world::World;
 
@@ -46,6 +46,13 @@ pub(crate) async fn ensure(place: &Place, target: &Target, order: &Order, now: &
             Claimed::Stale(higher) => return Ok(stale(target, higher)),
         };
         let view = view(place, target, order, &world, &record, now);
+        if needs_mechanism(&view) && world.arms.baseline.hash.is_none() {
+            let why = format!(
+                "the Deployment controller has not seen the new pods of {} yet",
+                world.original.name()
+            );
+            return Ok(told(&record, Progress::Moving { why: Some(why) }));
+        }
         if needs_mechanism(&view) && prepared.as_ref() != Some(&world.arms) {
             match prepare(place, &view).await? {
                 Written::Already => prepared = Some(world.arms.clone()),
@@ -58,6 +65,11 @@ pub(crate) async fn ensure(place: &Place, target: &Target, order: &Order, now: &
             Step::Done(Progress::Settled) if !world.original.is_observed() => {
                 let name = world.original.name();
                 let why = format!("the Deployment controller has not seen the last change of {name} yet");
+                return Ok(told(&record, Progress::Moving { why: Some(why) }));
+            }
+            Step::Done(Progress::Settled) if is_end(&view) && has_joined_pods(place, &view).await? => {
+                let name = &world.arms.candidate.deployment;
+                let why = format!("the last pods of {name} go before the routes are left as they were found");
                 return Ok(told(&record, Progress::Moving { why: Some(why) }));
             }
             Step::Done(Progress::Settled) => match leave(place, &view).await? {
@@ -238,13 +250,29 @@ async fn unreachable(place: &Place, view: &View<'_>, split: &Split) -> Result<Op
     Ok(None)
 }
 
-/// Where nothing of the candidate is to be left, the mechanism's objects are not either; none where there is nothing to take away.
-async fn leave(place: &Place, view: &View<'_>) -> Result<Option<Done>, Failure> {
-    let is_end = match &view.desired.state {
+/// Whether nothing of the candidate is to be left at the end of this order.
+fn is_end(view: &View<'_>) -> bool {
+    match &view.desired.state {
         DesiredState::Promoted | DesiredState::Withdrawn => true,
         DesiredState::Serving(_) | DesiredState::Reverted => view.desired.candidate.is_same_as(&view.desired.baseline),
-    };
-    let Some(mechanism) = place.mechanism.as_deref().filter(|_| is_end) else {
+    }
+}
+
+/// Whether pods of the copy are left that the baseline's Service selects: with the finer routes gone they would get a share.
+async fn has_joined_pods(place: &Place, view: &View<'_>) -> Result<bool, Failure> {
+    if view.placement(&Split::none()) == Placement::Apart {
+        return Ok(false);
+    }
+    let of_copy = format!("{OWNER_LABEL}={},{ARM_LABEL}", view.world.original.name());
+    let pods = place.namespace.list(&PODS, &of_copy).await?;
+    Ok(pods
+        .iter()
+        .any(|pod| pod.pointer("/metadata/deletionTimestamp").is_none()))
+}
+
+/// Where nothing of the candidate is to be left, the mechanism's objects are not either; none where there is nothing to take away.
+async fn leave(place: &Place, view: &View<'_>) -> Result<Option<Done>, Failure> {
+    let Some(mechanism) = place.mechanism.as_deref().filter(|_| is_end(view)) else {
         return Ok(None);
     };
     Ok(

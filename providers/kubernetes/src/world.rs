@@ -12,7 +12,7 @@ use crate::api::resource::{AUTOSCALERS, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, R
 use crate::api::{Namespace, error::Error};
 use crate::copy;
 use crate::record::Record;
-use crate::settings::Settings;
+use crate::settings::{Settings, Strategy, Traffic};
 use crate::traffic::{Arm, Arms, Mechanism, OWNER_LABEL, Standing};
 use crate::workload::{Workload, labels, selects};
 
@@ -202,11 +202,18 @@ fn arms(
             deployment: copy::name(&workload, &settings.candidate),
             labels: copy::own_labels(&workload),
             hash: copied.and_then(|copied| newest_hash(copy_sets, copied)),
-            ready: copied.map_or(0, Workload::ready),
+            ready: copied.map_or(0, |copied| ready_of(settings, original, copied)),
             ports: copied.unwrap_or(original).ports(),
         },
         workload,
     }
+}
+
+/// Ready candidate pods; where pods are the share, only those that the baseline's Service selects.
+fn ready_of(settings: &Settings, original: &Workload, copied: &Workload) -> u32 {
+    let counts = matches!(settings.strategy, Strategy::Canary(Traffic::Pods(_)));
+    let is_joined = selects(original.selector(), &copied.pod_labels());
+    if counts && !is_joined { 0 } else { copied.ready() }
 }
 
 /// `pod-template-hash` of the ReplicaSet that carries the Deployment's current revision.

@@ -45,7 +45,7 @@ pub enum Act {
         record: Record,
     },
     ScaleOriginal(u32),
-    /// Delete what the mechanism made, then the autoscaler and budget of the copy, then the copy.
+    /// Delete the autoscaler and budget of the copy, then the copy. What the mechanism made goes once no pod is left.
     RemoveCopy,
 }
 
