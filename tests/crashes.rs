@@ -340,7 +340,10 @@ fn two_processes_share_a_store_and_never_a_run() {
     }
     let (mine, queued) = (machine.journal(&run), machine.journal("shop-0002"));
     let number_of = |journal: &[Value], kind: &str| events(journal).filter(|event| event["type"] == kind).count();
-    assert_eq!(number_of(&mine, "owned"), 1);
+    // A process that is slow may park a run and take it up again; nobody else may.
+    let owned = events(&mine).filter(|event| event["type"] == "owned");
+    let owners: std::collections::BTreeSet<String> = owned.map(|event| event["owner"].to_string()).collect();
+    assert_eq!(owners.len(), 1, "{owners:?}");
     assert!(number_of(&queued, "claimBusy") > 0, "{queued:#?}");
     let at = |journal: &[Value], kind: &str| {
         let holds = |entry: &&Value| events(std::slice::from_ref(*entry)).any(|event| event["type"] == kind);
