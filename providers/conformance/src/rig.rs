@@ -70,6 +70,12 @@ pub trait Rig: Send + Sync {
         1
     }
 
+    /// Transient failures in a row that are asked through while nothing is broken on purpose: a double has none, whatever lives in
+    /// real time may be busy with something else.
+    fn hiccups(&self) -> usize {
+        0
+    }
+
     /// What the platform gives of an ordered share once it is settled: never more.
     fn granted(&self, ordered: Share) -> Share {
         ordered

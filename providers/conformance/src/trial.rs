@@ -52,6 +52,8 @@ pub struct Trial {
     ordered: Share,
     /// Whether traffic may go to what is not ready: a candidate that fell ill while it served is nobody's order.
     may_lose: bool,
+    /// Whether failures are ordered.
+    is_faulty: bool,
     /// What was asked and answered, for the complaint.
     trail: Vec<String>,
 }
@@ -72,7 +74,8 @@ impl Trial {
             epoch: 1,
             seq: 0,
         };
-        let observed = look(&*rig, &target).await?;
+        let hiccups = rig.hiccups();
+        let observed = look_through(&*rig, &target, hiccups).await?;
         let observed = observed.or_else(|failure| failed(format!("the first look failed: {failure}")))?;
         let Some(baseline) = observed.observation.serving else {
             return failed("the first look does not tell which version serves");
@@ -85,6 +88,7 @@ impl Trial {
             fence,
             ordered: Share::ZERO,
             may_lose: false,
+            is_faulty: false,
             trail: Vec::new(),
         })
     }
@@ -116,7 +120,7 @@ impl Trial {
 
     /// Looks once.
     pub async fn look(&self) -> Outcome<Result<Observed, Failure>> {
-        look(&*self.rig, &self.target).await
+        look_through(&*self.rig, &self.target, self.hiccups()).await
     }
 
     /// Looks once, where that has to work.
@@ -129,6 +133,21 @@ impl Trial {
 
     /// Asks once, of a provider that remembers nothing, and holds a settled answer to the truth.
     pub async fn ask(&mut self, order: &Order) -> Outcome<Result<Progress, Failure>> {
+        let mut answer = self.ask_once(order).await?;
+        for _ in 0..self.hiccups() {
+            if !matches!(&answer, Err(failure) if is_transient(failure)) {
+                break;
+            }
+            self.rig.pass(self.rig.beat()).await;
+            answer = self.ask_once(order).await?;
+        }
+        if answer == Ok(Progress::Settled) {
+            self.hold_to(order).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn ask_once(&mut self, order: &Order) -> Outcome<Result<Progress, Failure>> {
         let provider = self.rig.provider();
         let answer = tokio::time::timeout(CALL_MAX, provider.ensure(&self.target, order)).await;
         let line = describe(order);
@@ -139,10 +158,12 @@ impl Trial {
             Ok(progress) => format!("{line}: {progress:?}"),
             Err(failure) => format!("{line}: {failure:?}"),
         });
-        if answer == Ok(Progress::Settled) {
-            self.hold_to(order).await?;
-        }
         Ok(answer)
+    }
+
+    /// Failures that are nobody's fault: none while some are ordered.
+    fn hiccups(&self) -> usize {
+        if self.is_faulty { 0 } else { self.rig.hiccups() }
     }
 
     /// Asks once, where that has to work.
@@ -334,12 +355,14 @@ impl Trial {
 
     pub async fn fault(&mut self, fault: Fault, strike: Strike) -> Outcome {
         self.note(format!("the API is given {fault:?}, {strike:?}"));
+        self.is_faulty = true;
         offered(self.rig.fault(fault, strike).await)
     }
 
     pub async fn heal(&mut self) {
         self.note("the API is healed".to_owned());
         self.rig.heal().await;
+        self.is_faulty = false;
     }
 
     pub async fn meddle(&mut self, meddling: Meddling) -> Outcome {
@@ -363,6 +386,19 @@ impl Trial {
             self.trail.push(line);
         }
     }
+}
+
+/// One look, and more where it fails for no reason.
+async fn look_through(rig: &dyn Rig, target: &Target, hiccups: usize) -> Outcome<Result<Observed, Failure>> {
+    let mut answer = look(rig, target).await?;
+    for _ in 0..hiccups {
+        if !matches!(&answer, Err(failure) if is_transient(failure)) {
+            break;
+        }
+        rig.pass(rig.beat()).await;
+        answer = look(rig, target).await?;
+    }
+    Ok(answer)
 }
 
 /// One look, in the time that the engine gives it.

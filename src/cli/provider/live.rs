@@ -203,6 +203,11 @@ impl Rig for LiveRig {
         }
     }
 
+    /// A real API throttles, and is away for a moment.
+    fn hiccups(&self) -> usize {
+        LOOKS_MAX
+    }
+
     fn beat(&self) -> Duration {
         self.live.pace.every
     }
