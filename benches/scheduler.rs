@@ -375,6 +375,7 @@ impl Provider for Cloud {
                 candidate_share: Share::ZERO,
                 is_settled: true,
                 diagnosis: None,
+                candidate_digest: None,
             },
             fence: None,
             versions: Vec::new(),

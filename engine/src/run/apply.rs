@@ -69,6 +69,7 @@ impl Run {
             | Event::GateJudged { .. }
             | Event::GateSkipped { .. } => self.apply_to_gate(event),
             Event::RegionObserved { .. }
+            | Event::RegionResolved { .. }
             | Event::Ordered { .. }
             | Event::OrderMoving { .. }
             | Event::OrderWaiting { .. }

@@ -198,6 +198,9 @@ pub struct Observation {
     pub is_settled: bool,
     /// Why it is not there yet, in plain words.
     pub diagnosis: Option<String>,
+    /// The content that the candidate's instances run, as `sha256:…`; none while none stands, or where the platform does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate_digest: Option<String>,
 }
 
 /// How far an order is.

@@ -219,6 +219,12 @@ pub enum Event {
         candidate: Version,
         at: Timestamp,
     },
+    /// The candidate stands, and this is the content that its tag turned out to be; none where the platform does not tell.
+    RegionResolved {
+        region: RegionId,
+        digest: Option<String>,
+        at: Timestamp,
+    },
     /// The intent, durable before anything is sent.
     Ordered {
         region: RegionId,

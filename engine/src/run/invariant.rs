@@ -3,13 +3,13 @@
 
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
-use meridian_workflows::plan::{NodeId, NodeKind};
+use meridian_workflows::plan::{NodeId, NodeKind, RegionId};
 
 use super::effect::{DesiredState, Place};
 use super::event::{Ending, Event};
 use super::people;
 use super::reading::Answer;
-use super::state::{GateState, Life, RegionLife, Run, Standing};
+use super::state::{GateState, Life, RegionLife, Resolved, Run, Standing};
 use super::verdict::Level;
 use super::wanted::wanted;
 
@@ -37,6 +37,7 @@ pub fn check_event(before: &Run, event: &Event, after: &Run, at: Timestamp) -> R
     rollback_never_raises(before, event)?;
     only_evidence_passes(event)?;
     gates_open_what_they_guard(before, event)?;
+    one_tag_is_one_content(before, event)?;
     bakes_count_only_what_was_lived(before, event, after, at)
 }
 
@@ -205,6 +206,38 @@ fn gates_open_what_they_guard(before: &Run, event: &Event) -> Result<(), Violati
     }
     if matches!(event, Event::NodePassed { .. }) && before.is_paused() {
         return broken(1, format!("{key} passes in a pause"));
+    }
+    Ok(())
+}
+
+/// 6, of releases: no region goes on with other content than another of the same tag, unless a person has said yes.
+fn one_tag_is_one_content(before: &Run, event: &Event) -> Result<(), Violation> {
+    let Event::NodePassed { node, .. } = event else {
+        return Ok(());
+    };
+    let node = before.plan.node(*node);
+    let (NodeKind::Open { first: true }, Some(region)) = (&node.kind, node.region) else {
+        return Ok(());
+    };
+    let image = |region: RegionId| match &before.plan.region(region).1.release {
+        Some(release) => release.clone(),
+        None => before.plan.workflow().release.clone(),
+    };
+    let told = |region: RegionId| before.region(region).resolved.clone();
+    let Some(Resolved {
+        digest: Some(ours),
+        is_accepted: false,
+    }) = told(region)
+    else {
+        return Ok(());
+    };
+    for other in before.plan.region_ids() {
+        let serves = matches!(before.region(other).life, RegionLife::Open | RegionLife::Promoted);
+        let theirs = told(other).and_then(|resolved| resolved.digest);
+        if serves && image(other) == image(region) && theirs.is_some_and(|theirs| theirs != ours) {
+            let other = before.plan.region(other).0;
+            return broken(6, format!("{} goes on with other content than {other}", node.key));
+        }
     }
     Ok(())
 }

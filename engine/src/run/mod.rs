@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod bake;
 pub mod decide;
+mod digest;
 pub mod effect;
 pub mod entry;
 pub mod event;

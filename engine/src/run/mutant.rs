@@ -50,10 +50,12 @@ pub enum Mutant {
     IgnoresMaxParallel,
     /// What is left out before its turn lets its children go on before theirs.
     IgnoresParents,
+    /// The same tag may be different content in two regions.
+    IgnoresDigests,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 22] = [
+    pub const ALL: [Mutant; 23] = [
         Mutant::SkipsGate,
         Mutant::PassesNan,
         Mutant::PassesNoData,
@@ -76,6 +78,7 @@ impl Mutant {
         Mutant::IgnoresMinSamples,
         Mutant::IgnoresMaxParallel,
         Mutant::IgnoresParents,
+        Mutant::IgnoresDigests,
     ];
 }
 

@@ -182,6 +182,14 @@ fn observed(draft: &mut Draft<'_>, region: RegionId, seen: Observation) {
         }
         return;
     }
+    if draft.run.is_unresolved(region) {
+        draft.push(Event::RegionResolved {
+            region,
+            digest: seen.candidate_digest,
+            at: now,
+        });
+        return;
+    }
     match seen.serving {
         Some(baseline) => {
             draft.push(Event::RegionObserved {

@@ -322,8 +322,12 @@ fn answer(draft: &mut Draft<'_>, waiting: &Waiting, signal: &Signal, comment: Op
         }),
         (_, _, true) => draft.push(Event::Answered { node, by: by.name, at }),
         (_, gate, false) => {
-            let gate = gate.map_or("question", |gate| draft.run.plan.gate(gate).0).to_owned();
-            let cause = with_reason(format!("gate/{gate}: rejected by {}", by.name), comment.as_deref());
+            // A question that no gate asks is about the content of a release.
+            let about = match gate {
+                Some(gate) => format!("gate/{}", draft.run.plan.gate(gate).0),
+                None => format!("content/{}", draft.run.plan.node(node).key),
+            };
+            let cause = with_reason(format!("{about}: rejected by {}", by.name), comment.as_deref());
             rollback::failed(draft, node, cause);
         }
     }

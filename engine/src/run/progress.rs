@@ -177,7 +177,7 @@ fn moving(draft: &mut Draft<'_>, id: NodeId) -> bool {
     match node.kind {
         NodeKind::Phase => false,
         NodeKind::Open { first: true } => match (is_ours, is_settled) {
-            (true, true) => passed(draft, id),
+            (true, true) => opened(draft, id, region),
             (true, false) => false,
             (false, _) => opening(draft, id, region),
         },
@@ -235,6 +235,25 @@ fn opening(draft: &mut Draft<'_>, id: NodeId, region: RegionId) -> bool {
         return already_there(draft, region, why);
     }
     ordered(draft, id, region, DesiredState::Serving(Exposure::Traffic(Share::ZERO)))
+}
+
+/// The candidate stands; it goes on once it is known to be what the other regions run, or a person has said yes to it.
+fn opened(draft: &mut Draft<'_>, id: NodeId, region: RegionId) -> bool {
+    if draft.run.is_unresolved(region) || draft.run.node(id).question.is_some() {
+        return false;
+    }
+    match draft.run.disagreement(region) {
+        Some(why) if !is_on(Mutant::IgnoresDigests) => {
+            draft.push(Event::Asked {
+                node: id,
+                gate: None,
+                why,
+                at: draft.now,
+            });
+            true
+        }
+        Some(_) | None => passed(draft, id),
+    }
 }
 
 /// Nothing to do in this region: its nodes are left out, with the reason.

@@ -273,6 +273,9 @@ pub struct RegionState {
     pub life: RegionLife,
     pub baseline: Option<Version>,
     pub candidate: Option<Version>,
+    /// What the release turned out to be, once its candidate stood here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<Resolved>,
     /// The candidate's share that the platform was last known to have reached.
     pub share: Share,
     /// When the share last changed: evidence before it does not count.
@@ -287,6 +290,16 @@ pub struct RegionState {
     pub frozen: Vec<(GateId, Sample)>,
     /// Between share 0 and the removal of the candidate.
     pub drained_at: Option<Timestamp>,
+}
+
+/// The content of the candidate in one region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resolved {
+    /// As `sha256:…`; none where the platform does not tell.
+    pub digest: Option<String>,
+    /// A person has said yes to content that differs from another region's.
+    pub is_accepted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -506,6 +519,7 @@ impl RegionState {
             life: RegionLife::Untouched,
             baseline: None,
             candidate: None,
+            resolved: None,
             share: Share::ZERO,
             shifted_at: None,
             order: None,

@@ -567,6 +567,7 @@ fn a_region_that_serves_the_candidate_already_is_left_as_it_is() {
         candidate_share: meridian_workflows::share::Share::FULL,
         is_settled: true,
         diagnosis: None,
+        candidate_digest: None,
     };
     story
         .step(Input::Outcome {

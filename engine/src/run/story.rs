@@ -177,6 +177,8 @@ pub struct Story {
     /// (region, what it was ordered into), in order of sending.
     pub orders: Vec<(String, DesiredState)>,
     shares: BTreeMap<u32, meridian_workflows::share::Share>,
+    /// What the tag turns out to be, by region; regions that are not named do not tell.
+    pub digests: BTreeMap<String, String>,
     signals: u32,
 }
 
@@ -191,6 +193,7 @@ pub fn submitted(workflow: Workflow) -> Story {
         events: Vec::new(),
         orders: Vec::new(),
         shares: BTreeMap::new(),
+        digests: BTreeMap::new(),
         signals: 0,
     };
     story
@@ -244,6 +247,7 @@ impl Story {
                 candidate_share: self.shares.get(&region.0).copied().unwrap_or_default(),
                 is_settled: true,
                 diagnosis: None,
+                candidate_digest: self.digests.get(self.run.plan().region(*region).0).cloned(),
             }),
             Ask::Ensure { region, desired } => {
                 let name = self.run.plan().region(*region).0.to_owned();

@@ -93,7 +93,7 @@ impl List<'_> {
         let order = region.order.as_ref();
         let is_unverified =
             region.life == RegionLife::Reverting && order.is_some_and(|order| order.settled_at.is_some());
-        if is_opening || is_unverified {
+        if is_opening || is_unverified || run.is_unresolved(id) {
             self.at(region.look_again_at.unwrap_or(Timestamp::MIN), look, || Ask::Observe {
                 region: id,
             });

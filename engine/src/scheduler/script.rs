@@ -123,6 +123,7 @@ impl Provider for Script {
                 candidate_share: state.shares.get(&target.region).copied().unwrap_or_default(),
                 is_settled: true,
                 diagnosis: None,
+                candidate_digest: None,
             },
             fence: state.fences.get(&target.region).copied(),
             versions: Vec::new(),

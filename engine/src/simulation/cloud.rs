@@ -67,6 +67,7 @@ impl Cloud {
                 candidate_share: Share::ZERO,
                 is_settled: false,
                 diagnosis: Some("there is no such region".to_owned()),
+                candidate_digest: None,
             };
         };
         Observation {
@@ -75,6 +76,7 @@ impl Cloud {
             candidate_share: state.share,
             is_settled: state.is_there,
             diagnosis: None,
+            candidate_digest: None,
         }
     }
 

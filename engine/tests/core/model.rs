@@ -212,6 +212,7 @@ impl Moment {
                         candidate_share: state.as_ref().map_or(Share::ZERO, DesiredState::share),
                         is_settled: true,
                         diagnosis: None,
+                        candidate_digest: None,
                     }),
                     false,
                 )]

@@ -99,6 +99,7 @@ const GATE: u64 = 4;
 const CLAIM: u64 = 5;
 const STALE: u64 = 6;
 const HIJACK: u64 = 7;
+const DIGEST: u64 = 8;
 
 impl World {
     pub fn new(plan: Arc<Plan>, seed: u64, faults_stop: Timestamp) -> World {
@@ -200,7 +201,17 @@ impl World {
             candidate_share,
             is_settled: true,
             diagnosis: None,
+            candidate_digest: self.digest(region),
         })
+    }
+
+    /// What the tag turns out to be: somewhere else something else, or nobody tells.
+    fn digest(&self, region: RegionId) -> Option<String> {
+        match draw(self.seed, &[DIGEST, u64::from(region.0)]) % 12 {
+            0 => Some("sha256:moved".to_owned()),
+            1 => None,
+            _ => Some("sha256:released".to_owned()),
+        }
     }
 
     /// The share that a look shows: in some regions reads are stale for a while after a change.

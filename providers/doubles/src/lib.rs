@@ -6,4 +6,5 @@ pub mod catalogue;
 pub mod ecs;
 pub mod elb;
 pub mod kubernetes;
+mod registry;
 pub mod wire;

@@ -80,6 +80,7 @@ impl Picture {
                 candidate,
                 is_settled: self.is_settled && illness.is_none(),
                 diagnosis: (!remarks.is_empty()).then(|| remarks.join("; ")),
+                candidate_digest: None,
             },
             fence: ground.marks.fence,
             versions: self

@@ -53,6 +53,7 @@ pub(crate) async fn observe(place: &Place, target: &Target, now: Timestamp) -> R
             candidate_share: share,
             is_settled: is_settled(&world),
             diagnosis: diagnosis(place, &world, now).await?,
+            candidate_digest: None,
         },
         fence: world.fence,
         versions,

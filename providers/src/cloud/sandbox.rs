@@ -312,6 +312,7 @@ fn seen(observed: &observed::Observed, target: &Target, key: &Key) -> Result<Obs
             candidate,
             is_settled: observed.standing == Standing::Settled,
             diagnosis: (!remarks.is_empty()).then_some(remarks),
+            candidate_digest: None,
         },
         fence: observed.fence.map(|fence| Fence {
             claim: fence.claim,

@@ -408,6 +408,11 @@ impl Timeline {
                 );
                 Some(self.at_region(Sign::Note, *region, text))
             }
+            Event::RegionResolved { region, digest, .. } => {
+                let (_, candidate) = self.versions.get(region)?;
+                let text = format!("{} is {}", tame(&candidate.name), tame(digest.as_deref()?));
+                Some(self.at_region(Sign::Note, *region, text))
+            }
             Event::Ordered {
                 region, node, state, ..
             } => self.ordered(*region, *node, state),

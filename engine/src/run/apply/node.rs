@@ -67,17 +67,34 @@ impl Run {
                     why: why.clone(),
                     since: *at,
                 });
-            }
-            Event::Answered { node, at, .. } => {
-                let state = self.node_mut(*node);
-                if let Some(Question { gate: Some(gate), .. }) = state.question.take() {
-                    let slots = state.gates.iter_mut().filter(|slot| slot.gate == gate);
-                    slots.for_each(|slot| slot.is_excused = true);
+                // People take their time; the platform's is over.
+                if gate.is_none() {
+                    self.node_mut(*node).deadline = None;
                 }
-                self.bake_resumed(*node, *at);
             }
+            Event::Answered { node, at, .. } => self.answered(*node, *at),
             _ => {}
         }
+    }
+
+    fn answered(&mut self, id: NodeId, at: Timestamp) {
+        let state = self.node_mut(id);
+        match state.question.take() {
+            Some(Question { gate: Some(gate), .. }) => {
+                let slots = state.gates.iter_mut().filter(|slot| slot.gate == gate);
+                slots.for_each(|slot| slot.is_excused = true);
+            }
+            Some(Question { gate: None, .. }) => {
+                self.deadline_from(id, at);
+                if let Some(region) = self.plan.node(id).region
+                    && let Some(resolved) = &mut self.region_mut(region).resolved
+                {
+                    resolved.is_accepted = true;
+                }
+            }
+            None => {}
+        }
+        self.bake_resumed(id, at);
     }
 
     /// The node's deadline begins anew, and stands still while the run is paused.

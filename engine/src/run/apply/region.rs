@@ -8,7 +8,7 @@ use meridian_workflows::workflow::Scope;
 use crate::run::bake::Countdown;
 use crate::run::effect::{DesiredState, EffectKey};
 use crate::run::event::Event;
-use crate::run::state::{Life, Order, RegionLife, Rollback, Run, Standing, Stuck};
+use crate::run::state::{Life, Order, RegionLife, Resolved, Rollback, Run, Standing, Stuck};
 
 impl Run {
     pub(super) fn apply_to_region(&mut self, event: &Event) {
@@ -23,6 +23,17 @@ impl Run {
                 let region = self.region_mut(*region);
                 region.baseline = Some(baseline.clone());
                 region.candidate = Some(candidate.clone());
+                region.resolved = None;
+                region.look_again_at = None;
+                region.look_failures = 0;
+            }
+            Event::RegionResolved { region, digest, .. } => {
+                self.state.looks += 1;
+                let region = self.region_mut(*region);
+                region.resolved = Some(Resolved {
+                    digest: digest.clone(),
+                    is_accepted: false,
+                });
                 region.look_again_at = None;
                 region.look_failures = 0;
             }

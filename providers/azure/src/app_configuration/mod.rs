@@ -220,6 +220,7 @@ fn observed(store: &Store, settings: &Settings, name: &str, read: Option<Stored>
             is_settled,
             candidate: on.clone(),
             diagnosis: (!remarks.is_empty()).then(|| remarks.join("; ")),
+            candidate_digest: None,
         },
         fence,
         versions: vec![standing(&off, rest), standing(&on, share)],

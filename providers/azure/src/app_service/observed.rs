@@ -92,6 +92,7 @@ pub(super) async fn observed(
             candidate_share,
             is_settled,
             diagnosis: (!remarks.is_empty()).then(|| remarks.join("; ")),
+            candidate_digest: None,
         },
         fence: memory.fence,
         versions: vec![

@@ -14,6 +14,7 @@ use crate::kubernetes::object::{
 use crate::kubernetes::quantity;
 use crate::kubernetes::selector;
 use crate::kubernetes::world::World;
+use crate::registry;
 
 /// What the machines know.
 #[derive(Debug, Default)]
@@ -330,7 +331,7 @@ fn containers(pod: &Value, look: &Look, now: &str) -> Vec<Value> {
         .iter()
         .map(|container| {
             let image = text(container, "/image");
-            let digest: String = Sha256::digest(image).iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = registry::digest(image);
             let pulled = look.phase != "Pending" || look.restarts > 0;
             let repository = image
                 .split('@')
@@ -353,7 +354,7 @@ fn containers(pod: &Value, look: &Look, now: &str) -> Vec<Value> {
             }
             let mut said = json!({
                 "name": container["name"], "image": image, "ready": look.ready, "restartCount": look.restarts,
-                "imageID": if pulled { format!("{repository}@sha256:{digest}") } else { String::new() },
+                "imageID": if pulled { format!("{repository}@{digest}") } else { String::new() },
                 "started": state.get("running").is_some(), "state": state, "lastState": {},
             });
             if let Some((exit, reason)) = look.ended {

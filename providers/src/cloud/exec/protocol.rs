@@ -178,6 +178,9 @@ struct SaidRegion {
     is_settled: bool,
     #[serde(default)]
     diagnosis: Option<String>,
+    /// As `sha256:…`: what the candidate's instances run, where the platform tells.
+    #[serde(default)]
+    candidate_digest: Option<String>,
     #[serde(deserialize_with = "present")]
     fence: Option<SaidFence>,
     versions: Vec<SaidVersionState>,
@@ -322,6 +325,7 @@ impl SaidRegion {
                 candidate_share: self.candidate_share,
                 is_settled: self.is_settled,
                 diagnosis: self.diagnosis.filter(|diagnosis| !diagnosis.trim().is_empty()),
+                candidate_digest: self.candidate_digest.filter(|digest| !digest.trim().is_empty()),
             },
             fence: self
                 .fence

@@ -478,6 +478,7 @@ impl Provider for Model {
                 is_settled,
                 diagnosis,
                 candidate,
+                candidate_digest: None,
             },
             fence: state.fence,
             versions,
