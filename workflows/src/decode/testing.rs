@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::decode::{Given, Reading, Surroundings, read};
 use crate::vocabulary::{
-    Availability, Capabilities, Kind, ProviderKind, SettingKey, SettingsReader, Shares, Vocabulary,
+    AudienceKey, Audiences, Availability, Capabilities, Kind, ProviderKind, SettingKey, SettingsReader, Shares,
+    Vocabulary,
 };
 
 /// Kinds as the first builds know them.
@@ -40,6 +41,12 @@ pub fn vocabulary() -> Vocabulary {
                 |settings| Ok(of_pods(settings).unwrap_or_else(|| mirroring(100))),
             ),
             provider("ecs", Availability::NotYet, &[], |_| Ok(Capabilities::splitting(100))),
+            provider("appService", Availability::NotYet, &[], |_| {
+                Ok(Capabilities::splitting(1))
+            }),
+            provider("appConfiguration", Availability::NotYet, &[], |settings| {
+                Ok(of_users(settings))
+            }),
         ],
         gates: available.into_iter().chain(later).collect(),
         sources: vec![
@@ -58,6 +65,24 @@ fn of_pods(settings: &serde_json::Value) -> Option<Capabilities> {
         shares: Shares::Instances(u32::try_from(pods).ok()?),
         ..Capabilities::splitting(1)
     })
+}
+
+/// A target that knows its users by name, and the cohorts that its settings define.
+fn of_users(settings: &serde_json::Value) -> Capabilities {
+    let cohorts = settings.get("cohorts").and_then(serde_json::Value::as_object);
+    let known = [
+        AudienceKey::Tenants,
+        AudienceKey::Users,
+        AudienceKey::Groups,
+        AudienceKey::Cohort,
+    ];
+    Capabilities {
+        audiences: Audiences {
+            cohorts: Some(cohorts.into_iter().flatten().map(|(name, _)| name.clone()).collect()),
+            ..Audiences::by(&known)
+        },
+        ..Capabilities::splitting(1)
+    }
 }
 
 fn mirroring(step: u16) -> Capabilities {
