@@ -4,5 +4,6 @@
 
 mod conformance;
 mod moto;
+mod orders;
 mod refusals;
 mod stage;

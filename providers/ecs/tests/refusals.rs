@@ -7,10 +7,10 @@ use meridian_engine::ports::failure::{Failure, Lasting};
 use meridian_engine::ports::provider::{Fence, Order, Provider as _, Rung, Target};
 use meridian_engine::run::effect::{Desired, DesiredState, Progress};
 use meridian_workflows::duration::Duration as Span;
-use meridian_workflows::share::Share;
-use meridian_workflows::workflow::{Exposure, Release};
+use meridian_workflows::workflow::Release;
 use serde_json::{Value, json};
 
+use crate::orders::{arrived, order, order_of, serving};
 use crate::stage::{Means, NEW, Stage};
 
 const CANARY: &[u16] = &[1_000, 10_000];
@@ -21,32 +21,6 @@ async fn refused(stage: &Stage, target: &Target) -> String {
     assert_eq!(failure.lasting, Lasting::Yes, "{failure}");
     assert_eq!(stage.account.writes(), before, "a refusal changes nothing");
     failure.what
-}
-
-async fn order(stage: &Stage, target: &Target, seq: u64, state: DesiredState) -> Order {
-    let seen = stage.provider().observe(target).await.unwrap().observation;
-    let desired = Desired {
-        candidate: seen.candidate,
-        baseline: seen.serving.unwrap(),
-        state,
-    };
-    let (claim, epoch) = (1, 1);
-    Order::rehearsed(desired, Fence { claim, epoch, seq })
-}
-
-fn serving(percent: u16) -> DesiredState {
-    DesiredState::Serving(Exposure::Traffic(Share::percent(percent).unwrap()))
-}
-
-/// Asks until it neither moves nor waits.
-async fn arrived(stage: &Stage, target: &Target, order: &Order) -> Progress {
-    for _ in 0..200 {
-        match stage.provider().ensure(target, order).await.unwrap() {
-            Progress::Moving { .. } | Progress::Waiting { .. } => stage.account.advance(Duration::from_secs(2)),
-            progress => return progress,
-        }
-    }
-    panic!("does not arrive: {:?}", stage.provider().ensure(target, order).await);
 }
 
 #[tokio::test]
@@ -244,27 +218,6 @@ async fn a_promoted_service_is_left_without_our_pause() {
     assert_eq!(arrived(&stage, &target, &last).await, Progress::Settled);
     assert!(!stage.service()["deploymentConfiguration"].to_string().contains("PAUSE"));
     assert_eq!(stage.service()["deployments"].as_array().unwrap().len(), 1);
-}
-
-/// An order by the versions that every stage has.
-fn order_of(stage: &Stage, seq: u64, state: DesiredState) -> Order {
-    let version = |name: &str, definition: &str| {
-        let described = stage.ecs("DescribeTaskDefinition", json!({"taskDefinition": definition}));
-        meridian_engine::run::version::Version {
-            pinned: described["taskDefinition"]["taskDefinitionArn"]
-                .as_str()
-                .unwrap()
-                .to_owned(),
-            ..meridian_engine::run::version::Version::named(name)
-        }
-    };
-    let desired = Desired {
-        candidate: version("v2", "web:2"),
-        baseline: version("v1", "web:1"),
-        state,
-    };
-    let (claim, epoch) = (1, 1);
-    Order::rehearsed(desired, Fence { claim, epoch, seq })
 }
 
 #[tokio::test]
