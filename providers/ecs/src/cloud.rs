@@ -1,6 +1,6 @@
 //! Amazon ECS as a cloud of the engine: looks afresh at every call, takes one step at most, and remembers nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +128,38 @@ impl EcsCloud {
         let illness = scene
             .illness(account, settings, &ground, &candidate.pinned, (self.now)())
             .await?;
-        Ok(picture.observed(&ground, candidate, &names, illness.as_ref()))
+        let stands = picture
+            .running
+            .iter()
+            .any(|running| running.task_definition == candidate.pinned);
+        let digest = if stands {
+            self.digest(account, settings, &ground, &candidate.pinned, container)
+                .await?
+        } else {
+            None
+        };
+        Ok(picture.observed(&ground, candidate, digest, &names, illness.as_ref()))
+    }
+
+    /// The content that the candidate's tasks were given; none where its image says nothing of it.
+    async fn digest(
+        &self,
+        account: &Account,
+        settings: &Settings,
+        ground: &Ground,
+        candidate: &str,
+        container: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
+        let definition = self.definition(account, candidate).await?;
+        let named = container.or(definition.images.first().map(|(name, _)| name.as_str()));
+        let Some(container) = named else { return Ok(None) };
+        let mut found = BTreeSet::new();
+        for service in &ground.services {
+            let name = &service.facts.name;
+            found.append(&mut account.digests(&settings.cluster, name, candidate, container).await?);
+        }
+        let told: Vec<String> = found.into_iter().collect();
+        Ok((!told.is_empty()).then(|| told.join(" and ")))
     }
 
     async fn carry_out(

@@ -45,6 +45,7 @@ impl Picture {
         self,
         ground: &Ground,
         mut candidate: Version,
+        candidate_digest: Option<String>,
         names: &BTreeMap<String, Version>,
         illness: Option<&Illness>,
     ) -> Observed {
@@ -80,7 +81,7 @@ impl Picture {
                 candidate,
                 is_settled: self.is_settled && illness.is_none(),
                 diagnosis: (!remarks.is_empty()).then(|| remarks.join("; ")),
-                candidate_digest: None,
+                candidate_digest,
             },
             fence: ground.marks.fence,
             versions: self

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod conformance;
+mod content;
 mod moto;
 mod orders;
 mod refusals;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::ecs::behaviour::Behaviour;
 use crate::ecs::clock::{after, seconds_after, shown};
 use crate::elb::health::{Health, Target};
+use crate::registry;
 
 /// Milliseconds that a task spends in `PROVISIONING`, in `PENDING` (the pull), until its checks pass, until it crashes,
 /// ready before it flaps, and between the order to stop and the end.
@@ -414,6 +415,9 @@ impl Task {
             "healthStatus": "UNKNOWN",
             "networkInterfaces": [{"attachmentId": format!("eni-{}", &self.id[..8]), "privateIpv4Address": self.ip}],
         });
+        if self.started.is_some() {
+            shown["imageDigest"] = json!(registry::digest(&container.image));
+        }
         let ended = matches!(self.phase, Phase::Stopping | Phase::Stopped);
         if let Some(stop) = self.stop.as_ref().filter(|_| ended) {
             if let Some(exit) = stop.exit {
