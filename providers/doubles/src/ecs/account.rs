@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -109,6 +109,13 @@ impl Account {
     /// At most so many entries on a page of any ECS list, whatever a request asks for.
     pub fn page_size(&self, entries: usize) {
         self.state.lock().page_max = entries;
+    }
+
+    /// New service deployments show late, as ECS's reads may: so long in `ListServiceDeployments`, and so long as a service's
+    /// `currentServiceDeployment`.
+    pub fn show_deployments_late(&self, listed: Duration, named: Duration) {
+        let signed = |time: Duration| SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
+        self.state.lock().world.late = [signed(listed), signed(named)];
     }
 
     /// Somebody else's ECS request: carried out as on the wire, but neither counted nor written down.

@@ -50,7 +50,9 @@ impl State {
                 && after.is_none_or(|after| created > after)
                 && before.is_none_or(|before| created < before)
         };
-        let all: Vec<&Rollout> = service.rollouts.iter().rev().filter(fits).collect();
+        let [late, _] = self.world.late;
+        let shows = |rollout: &&Rollout| rollout.shows(late, &self.world);
+        let all: Vec<&Rollout> = service.rollouts.iter().rev().filter(fits).filter(shows).collect();
         let page = page(&all, |rollout| rollout.arn.clone(), token.as_deref(), size)?;
         let brief: Vec<Value> = page
             .items

@@ -1,6 +1,6 @@
 //! A service deployment: from one set of revisions to another, forward or back, with everything it shows on the way.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::ecs::clock::after;
 use crate::ecs::configuration::Configuration;
@@ -168,6 +168,11 @@ impl Rollout {
             self.finished = Some(now);
             self.hooks.iter_mut().for_each(|hook| hook.open = false);
         }
+    }
+
+    /// Whether a read that is so late shows this already.
+    pub fn shows(&self, late: SignedDuration, world: &World) -> bool {
+        world.now.duration_since(self.created) >= late
     }
 
     /// Whether the status and stage have lasted long enough; asks to be woken otherwise.

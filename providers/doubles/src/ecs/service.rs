@@ -256,7 +256,8 @@ impl Service {
         if let Some(definition) = &self.definition {
             set("taskDefinition", json!(definition));
         }
-        if let Some(rollout) = self.rollouts.last() {
+        let [_, late] = world.late;
+        if let Some(rollout) = self.rollouts.iter().rfind(|rollout| rollout.shows(late, world)) {
             set("currentServiceDeployment", json!(rollout.arn));
             let revisions = self.deployments.iter().map(|deployment| {
                 let counts = deployment.pool.counts(&world.tasks);

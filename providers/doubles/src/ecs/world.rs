@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::ecs::behaviour::Behaviour;
 use crate::ecs::definition::Definition;
@@ -20,6 +20,8 @@ pub struct World {
     pub tasks: Vec<Task>,
     pub definitions: Vec<Definition>,
     pub balancers: Balancers,
+    /// How long a new service deployment is missing from lists, and how long a service does not name it.
+    pub late: [SignedDuration; 2],
     /// CloudWatch alarms in the state ALARM.
     pub alarms: BTreeSet<String>,
     /// By image, task definition (`family:revision` or ARN) or Lambda ARN.
@@ -37,6 +39,7 @@ impl World {
             tasks: Vec::new(),
             definitions: Vec::new(),
             balancers: Balancers::new(region),
+            late: [SignedDuration::ZERO; 2],
             alarms: BTreeSet::new(),
             behaviours: BTreeMap::new(),
             wake: None,
