@@ -19,6 +19,10 @@ pub enum Action {
         kind: String,
         config: Value,
     },
+    /// `authenticate-oidc`, before the action that answers. The client secret is never shown again.
+    Authenticate {
+        config: Value,
+    },
 }
 
 /// Where requests go: each group gets its weight's part of the sum of all weights.
@@ -43,19 +47,31 @@ pub struct Stickiness {
 }
 
 impl Action {
-    /// Reads the actions of a request and checks what the service checks: one forward, at most five groups, weights of
-    /// 0 to 999, and a known target group everywhere.
-    pub fn read_all(list: Vec<Members>, known: impl Fn(&str) -> bool) -> Result<Vec<Action>, Refusal> {
-        let actions = list.into_iter().map(Action::read).collect::<Result<Vec<_>, _>>()?;
-        let forwards = actions
+    /// Reads the actions of a request in their order and checks what the service checks: one that answers, at the end; at most
+    /// five groups, weights of 0 to 999, and a known target group everywhere. `before` is what the same rule did until now: a
+    /// client secret that it has may be kept.
+    pub fn read_all(
+        list: Vec<Members>,
+        before: &[Action],
+        known: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Action>, Refusal> {
+        let many = list.len() > 1;
+        let keeps = before
             .iter()
-            .filter(|action| matches!(action, Action::Forward(_)))
-            .count();
-        match (actions.len(), forwards) {
-            (0, _) => return Err(Refusal::validation("An action must be specified")),
-            (1, _) => {}
-            _ => {
-                let message = "this stand-in takes exactly one action, forward, redirect or fixed-response";
+            .any(|action| matches!(action, Action::Authenticate { .. }));
+        let mut actions = Vec::with_capacity(list.len());
+        for members in list {
+            actions.push(Action::read(members, many, keeps)?);
+        }
+        actions.sort_by_key(|(order, _)| *order);
+        let twice = actions.windows(2).any(|pair| pair[0].0 == pair[1].0);
+        let actions: Vec<Action> = actions.into_iter().map(|(_, action)| action).collect();
+        let answers = |action: &Action| !matches!(action, Action::Authenticate { .. });
+        match actions.split_last() {
+            None => return Err(Refusal::validation("An action must be specified")),
+            Some((last, others)) if answers(last) && !others.iter().any(answers) && !twice => {}
+            Some(_) => {
+                let message = "exactly one action must be forward, redirect or fixed-response, and it comes last";
                 return Err(Refusal::new("InvalidLoadBalancerAction", 400, message));
             }
         }
@@ -68,20 +84,68 @@ impl Action {
         Ok(actions)
     }
 
-    fn read(mut members: Members) -> Result<Action, Refusal> {
-        let kinds = ["forward", "redirect", "fixed-response"];
+    fn read(mut members: Members, many: bool, keeps: bool) -> Result<(i64, Action), Refusal> {
+        let kinds = ["forward", "redirect", "fixed-response", "authenticate-oidc"];
         let kind = members
             .one_of("Type", &kinds)?
             .ok_or_else(|| Refusal::validation("'Type' must be specified"))?;
-        // The order says nothing where there is one action.
-        members.within("Order", 1, 50_000)?;
+        let order = members.within("Order", 1, 50_000)?;
+        if many && order.is_none() {
+            return Err(Refusal::validation(
+                "The order of each of several actions must be specified",
+            ));
+        }
         let action = match kind.as_str() {
             "forward" => Action::Forward(Forward::read(&mut members)?),
             "redirect" => Action::other(kind, members.raw("RedirectConfig"))?,
+            "authenticate-oidc" => Action::authenticate(members.nested("AuthenticateOidcConfig")?, keeps)?,
             _ => Action::other(kind, members.raw("FixedResponseConfig"))?,
         };
         members.done()?;
-        Ok(action)
+        Ok((order.unwrap_or(1), action))
+    }
+
+    /// AWS keeps a client secret only for those who say so: whoever leaves it out names no secret at all.
+    fn authenticate(config: Option<Members>, keeps: bool) -> Result<Action, Refusal> {
+        let blank = |name: &str| Refusal::validation(format!("'{name}' must be specified"));
+        let mut config = config.ok_or_else(|| blank("AuthenticateOidcConfig"))?;
+        let mut kept = serde_json::Map::new();
+        for name in [
+            "Issuer",
+            "AuthorizationEndpoint",
+            "TokenEndpoint",
+            "UserInfoEndpoint",
+            "ClientId",
+        ] {
+            kept.insert(name.to_owned(), json!(config.needs(name)?));
+        }
+        let secret = config.text("ClientSecret")?;
+        let keeps_it = config.truth("UseExistingClientSecret")?.unwrap_or(false);
+        for name in [
+            "SessionCookieName",
+            "Scope",
+            "SessionTimeout",
+            "OnUnauthenticatedRequest",
+        ] {
+            if let Some(value) = config.raw(name) {
+                kept.insert(name.to_owned(), value);
+            }
+        }
+        config.raw("AuthenticationRequestExtraParams");
+        config.done()?;
+        match (secret, keeps_it) {
+            (Some(_), false) => {}
+            (None, true) if keeps => {}
+            (None, false) => return Err(blank("ClientSecret")),
+            (Some(_), true) => {
+                let message = "ClientSecret and UseExistingClientSecret exclude each other";
+                return Err(Refusal::validation(message));
+            }
+            (None, true) => return Err(Refusal::validation("There is no client secret to keep")),
+        }
+        Ok(Action::Authenticate {
+            config: Value::Object(kept),
+        })
     }
 
     fn other(kind: String, config: Option<Value>) -> Result<Action, Refusal> {
@@ -93,12 +157,17 @@ impl Action {
     pub fn groups(&self) -> &[Weighted] {
         match self {
             Action::Forward(forward) => &forward.groups,
-            Action::Other { .. } => &[],
+            Action::Other { .. } | Action::Authenticate { .. } => &[],
         }
     }
 
-    /// The action as `Describe…` shows it. A single group is shown as `TargetGroupArn`, too, as AWS does.
-    pub fn shown(&self) -> Value {
+    /// Actions as `Describe…` shows them, in their order.
+    pub fn shown_all(actions: &[Action]) -> Vec<Value> {
+        (1..).zip(actions).map(|(order, action)| action.shown(order)).collect()
+    }
+
+    /// A single group is shown as `TargetGroupArn`, too, as AWS does.
+    fn shown(&self, order: u32) -> Value {
         match self {
             Action::Forward(forward) => {
                 let stickiness = forward.stickiness.map_or_else(
@@ -113,7 +182,7 @@ impl Action {
                 let single = (forward.groups.len() == 1).then(|| forward.groups[0].group.clone());
                 json!({
                     "Type": "forward",
-                    "Order": 1,
+                    "Order": order,
                     "TargetGroupArn": single,
                     "ForwardConfig": {"TargetGroups": groups, "TargetGroupStickinessConfig": stickiness},
                 })
@@ -124,7 +193,10 @@ impl Action {
                 } else {
                     "FixedResponseConfig"
                 };
-                json!({"Type": kind, "Order": 1, name: config})
+                json!({"Type": kind, "Order": order, name: config})
+            }
+            Action::Authenticate { config } => {
+                json!({"Type": "authenticate-oidc", "Order": order, "AuthenticateOidcConfig": config})
             }
         }
     }
@@ -213,7 +285,7 @@ mod tests {
     use super::*;
 
     fn read(value: Value) -> Result<Vec<Action>, Refusal> {
-        Action::read_all(vec![Members::query(value)], |arn| arn.starts_with("tg"))
+        Action::read_all(vec![Members::query(value)], &[], |arn| arn.starts_with("tg"))
     }
 
     fn forward(groups: Value) -> Value {
@@ -231,5 +303,26 @@ mod tests {
         assert_eq!(code(json!([group("tg1", "1"), group("tg1", "2")])), "ValidationError");
         let six: Vec<Value> = (0..6).map(|n| group(&format!("tg{n}"), "1")).collect();
         assert_eq!(code(Value::Array(six)), "InvalidLoadBalancerAction");
+    }
+
+    #[test]
+    fn a_client_secret_is_kept_only_for_those_who_say_so() {
+        let with = |key: &str, value: &str| {
+            let mut config = json!({"ClientId": "web"});
+            for name in ["Issuer", "AuthorizationEndpoint", "TokenEndpoint", "UserInfoEndpoint"] {
+                config[name] = json!("https://id.example.com");
+            }
+            config[key] = json!(value);
+            let authenticate = json!({"Type": "authenticate-oidc", "Order": "1", "AuthenticateOidcConfig": config});
+            let mut forward = forward(json!([{"TargetGroupArn": "tg1"}]));
+            forward["Order"] = json!("2");
+            vec![Members::query(authenticate), Members::query(forward)]
+        };
+        let actions = Action::read_all(with("ClientSecret", "s3cret"), &[], |_| true).unwrap();
+        assert!(!json!(Action::shown_all(&actions)).to_string().contains("s3cret"));
+        let again = |list: Vec<Members>, before: &[Action]| Action::read_all(list, before, |_| true);
+        assert!(again(with("Scope", "openid"), &actions).is_err());
+        assert!(again(with("UseExistingClientSecret", "true"), &[]).is_err());
+        assert!(again(with("UseExistingClientSecret", "true"), &actions).is_ok());
     }
 }

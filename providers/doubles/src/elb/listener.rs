@@ -110,7 +110,7 @@ impl Balancers {
         let tags = self.tags_of(&mut asked)?;
         asked.done()?;
         self.balancer(&balancer)?;
-        let actions = Action::read_all(actions, |arn| self.is_group(arn))?;
+        let actions = Action::read_all(actions, &[], |arn| self.is_group(arn))?;
         if self
             .listeners
             .iter()
@@ -181,8 +181,10 @@ impl Balancers {
         let actions = asked.list("DefaultActions")?;
         asked.done()?;
         self.listener(&arn)?;
+        let default = |rule: &&Rule| rule.listener == arn && rule.place == Place::Default;
+        let before = self.rules.iter().find(default).map_or(&[][..], |rule| &rule.actions);
         let actions = actions
-            .map(|list| Action::read_all(list, |group| self.is_group(group)))
+            .map(|list| Action::read_all(list, before, |group| self.is_group(group)))
             .transpose()?;
         if let Some(listener) = self.listeners.iter_mut().find(|listener| listener.arn == arn) {
             listener.port = port.unwrap_or(listener.port);
@@ -215,7 +217,7 @@ impl Balancers {
             .rules
             .iter()
             .find(|rule| rule.listener == arn && rule.place == Place::Default);
-        let actions: Vec<Value> = default.map_or(Vec::new(), |rule| rule.actions.iter().map(Action::shown).collect());
+        let actions = default.map_or(Vec::new(), |rule| Action::shown_all(&rule.actions));
         json!({
             "ListenerArn": listener.arn,
             "LoadBalancerArn": listener.balancer,

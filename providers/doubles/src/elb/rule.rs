@@ -29,12 +29,11 @@ impl Rule {
             Place::Priority(priority) => (priority.to_string(), false),
             Place::Default => ("default".to_owned(), true),
         };
-        let actions: Vec<Value> = self.actions.iter().map(Action::shown).collect();
         json!({
             "RuleArn": self.arn,
             "Priority": priority,
             "Conditions": self.conditions,
-            "Actions": actions,
+            "Actions": Action::shown_all(&self.actions),
             "IsDefault": default,
         })
     }
@@ -50,7 +49,7 @@ impl Balancers {
         let tags = self.tags_of(&mut asked)?;
         asked.done()?;
         self.listener(&listener)?;
-        let actions = Action::read_all(actions, |arn| self.is_group(arn))?;
+        let actions = Action::read_all(actions, &[], |arn| self.is_group(arn))?;
         let place = Place::Priority(priority);
         if self
             .rules
@@ -119,7 +118,7 @@ impl Balancers {
         }
         let conditions = conditions.map(|given| read_conditions(Some(given))).transpose()?;
         let actions = actions
-            .map(|list| Action::read_all(list, |group| self.is_group(group)))
+            .map(|list| Action::read_all(list, &self.rule(&arn)?.actions, |group| self.is_group(group)))
             .transpose()?;
         let rule = self.rules.iter_mut().find(|rule| rule.arn == arn);
         let rule = rule.ok_or_else(|| Refusal::new("RuleNotFound", 400, "gone"))?;
@@ -171,16 +170,18 @@ impl Balancers {
         };
         let stickiness = rule.actions.iter().find_map(|action| match action {
             Action::Forward(forward) => forward.stickiness,
-            Action::Other { .. } => None,
+            Action::Other { .. } | Action::Authenticate { .. } => None,
         });
         let weighted = |(group, weight): &(String, i64)| Weighted {
             group: group.clone(),
             weight: *weight,
         };
-        rule.actions = vec![Action::Forward(Forward {
+        rule.actions
+            .retain(|action| matches!(action, Action::Authenticate { .. }));
+        rule.actions.push(Action::Forward(Forward {
             groups: weights.iter().map(weighted).collect(),
             stickiness,
-        })];
+        }));
         true
     }
 }
