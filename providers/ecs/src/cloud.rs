@@ -185,7 +185,7 @@ impl EcsCloud {
         };
         let step = match &scene {
             Scene::Native(native, strategy) => {
-                let sight = native.sight(&ground, *strategy, order.fence().claim, illness.as_ref());
+                let sight = native.sight(&ground, *strategy, order.fence().claim, now, illness.as_ref());
                 Step::Native(native::next(&sight, desired))
             }
             Scene::Pair(pair) => {

@@ -11,12 +11,18 @@ pub const FENCE: &str = "meridian/fence";
 /// The tag that names the service deployment up to which everything has been dealt with, as `claim deployment`: only what comes
 /// after it belongs to that claim's orders.
 pub const SINCE: &str = "meridian/since";
+/// The tag that holds what was ordered to be deployed last, and after which service deployment: `claim deployment seconds
+/// definition`. ECS shows a deployment some time after it was ordered.
+pub const ORDERED: &str = "meridian/ordered";
 /// The tag that holds which pause hook was let go on and where to: `deployment hook hundredths`.
 pub const STEP: &str = "meridian/step";
 /// The tag that holds when weights were last changed, in seconds of Unix time.
 pub const SHIFTED: &str = "meridian/shifted";
 /// The tag that holds which order asked for promotion first, and when: `claim.seq seconds`.
 pub const PROMOTED: &str = "meridian/promoted";
+
+/// So much of a task definition's name tells it apart; a tag holds 256 characters, and a family may have 255.
+const NAME_MAX: usize = 150;
 
 /// Says that no service deployment was there yet.
 pub const NONE_YET: &str = "none";
@@ -26,9 +32,17 @@ pub const NONE_YET: &str = "none";
 pub struct Marks {
     pub fence: Option<Fence>,
     since: Option<(u64, String)>,
+    ordered: Option<Ordered>,
     step: Option<(String, String, Share)>,
     pub shifted: Option<Timestamp>,
     promoted: Option<(u64, u64, Timestamp)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ordered {
+    after: String,
+    definition: String,
+    at: Timestamp,
 }
 
 impl Marks {
@@ -49,6 +63,7 @@ impl Marks {
                 let (claim, deployment) = text.split_once(' ')?;
                 Some((claim.parse().ok()?, deployment.to_owned()))
             }),
+            ordered: tags.get(ORDERED).and_then(|text| ordered(text)),
             step: tags.get(STEP).and_then(|text| step(text)),
             shifted: tags.get(SHIFTED).and_then(|text| seconds(text)),
             promoted: tags.get(PROMOTED).and_then(|text| promotion(text)),
@@ -61,6 +76,13 @@ impl Marks {
             .as_ref()
             .filter(|(by, _)| *by == claim)
             .map(|(_, deployment)| deployment.as_str())
+    }
+
+    /// What was ordered to be deployed while this deployment was the newest, and when: as [`named`] calls it. Whose claim that
+    /// was is of no matter: it comes.
+    pub fn ordered(&self, newest: Option<&str>) -> Option<(&str, Timestamp)> {
+        let ordered = self.ordered.as_ref()?;
+        (ordered.after == newest.map_or(NONE_YET, short)).then_some((ordered.definition.as_str(), ordered.at))
     }
 
     /// The last hook of this deployment that was let go on, and where to.
@@ -82,6 +104,12 @@ pub fn since_of(claim: u64, deployment: Option<&str>) -> String {
     format!("{claim} {}", deployment.map_or(NONE_YET, short))
 }
 
+/// The text of the tag [`ORDERED`].
+pub fn ordered_of(claim: u64, newest: Option<&str>, definition: &str, at: Timestamp) -> String {
+    let (after, definition) = (newest.map_or(NONE_YET, short), named(definition));
+    format!("{claim} {after} {} {definition}", at.as_second())
+}
+
 /// The text of the tag [`STEP`].
 pub fn step_of(deployment: &str, hook: &str, to: Share) -> String {
     format!("{} {hook} {}", short(deployment), to.basis_points())
@@ -90,6 +118,23 @@ pub fn step_of(deployment: &str, hook: &str, to: Share) -> String {
 /// The last part of an ARN, which is unique within a service: a tag holds 256 characters.
 pub fn short(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
+}
+
+/// A task definition by the end of its ARN, `family:revision`.
+pub fn named(definition: &str) -> &str {
+    let name = short(definition);
+    let cut = name.char_indices().rev().nth(NAME_MAX - 1);
+    cut.map_or(name, |(at, _)| &name[at..])
+}
+
+fn ordered(text: &str) -> Option<Ordered> {
+    let mut parts = text.splitn(4, ' ').skip(1);
+    let (after, at, definition) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(Ordered {
+        after: after.to_owned(),
+        definition: definition.to_owned(),
+        at: seconds(at)?,
+    })
 }
 
 fn step(text: &str) -> Option<(String, String, Share)> {
@@ -138,7 +183,7 @@ mod tests {
     use meridian_workflows::share::Share;
     use proptest::prelude::{prop_assert_eq, proptest};
 
-    use super::{FENCE, Marks, PROMOTED, SINCE, STEP, promotion_of, since_of, step_of};
+    use super::{FENCE, Marks, ORDERED, PROMOTED, SINCE, STEP, named, ordered_of, promotion_of, since_of, step_of};
 
     fn tags(pairs: &[(&str, String)]) -> BTreeMap<String, String> {
         pairs
@@ -188,6 +233,20 @@ mod tests {
         assert_eq!((marks.since(4), marks.since(5)), (Some("abc"), None));
         assert_eq!(marks.step("other/abc"), Some(("ecs-pause-1", ten)));
         assert_eq!(marks.step("other/abd"), None);
+    }
+
+    #[test]
+    fn an_ordered_deployment_counts_until_another_one_shows() {
+        let at = Timestamp::from_second(1_700_000_000).unwrap();
+        let long = format!("arn:aws:ecs:x:1:task-definition/{}:17", "f".repeat(255));
+        let text = ordered_of(3, Some("service-deployment/c/s/abc"), &long, at);
+        assert!(text.len() <= 256, "{text}");
+        let marks = Marks::read(&tags(&[(ORDERED, text)])).unwrap();
+        assert_eq!(marks.ordered(Some("x/abc")), Some((named(&long), at)));
+        assert!(named(&long).ends_with("ff:17"));
+        assert_eq!((marks.ordered(Some("x/abd")), marks.ordered(None)), (None, None));
+        let first = Marks::read(&tags(&[(ORDERED, ordered_of(3, None, "web:1", at))])).unwrap();
+        assert_eq!(first.ordered(None), Some(("web:1", at)));
     }
 
     proptest! {

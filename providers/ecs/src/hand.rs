@@ -36,14 +36,14 @@ impl Hand<'_> {
         let shifts_traffic = seen.facts.shifts_traffic();
         Ok(Some(match step {
             native::Step::Climb { task_definition } => {
-                self.mark_since(newest).await?;
+                self.mark_ordered(newest, task_definition).await?;
                 let bake = strategy::bake_minutes(&self.target.ladder);
                 let way = Way::gated(self.settings, strategy, bake);
                 self.account.deploy(cluster, seen, task_definition, &way).await?;
                 format!("a deployment of {task_definition} is ordered")
             }
             native::Step::Return { task_definition } => {
-                self.mark_since(newest).await?;
+                self.mark_ordered(newest, task_definition).await?;
                 let way = Way::at_once(self.settings, shifts_traffic);
                 self.account.deploy(cluster, seen, task_definition, &way).await?;
                 format!("a deployment back to {task_definition} is ordered")
@@ -71,6 +71,15 @@ impl Hand<'_> {
             }
             native::Step::Rest(_) => return Ok(None),
         }))
+    }
+
+    /// Before a deployment is ordered: what came before it, and that it comes.
+    async fn mark_ordered(&self, newest: Option<&str>, task_definition: &str) -> Result<(), Failure> {
+        let claim = self.fence.claim;
+        let since = fence::since_of(claim, newest);
+        let ordered = fence::ordered_of(claim, newest, task_definition, self.now);
+        let marks = [(fence::SINCE, since), (fence::ORDERED, ordered)];
+        self.account.tag(&self.ground.anchor().arn, &marks).await
     }
 
     async fn mark_since(&self, deployment: Option<&str>) -> Result<(), Failure> {

@@ -230,13 +230,17 @@ impl Native {
         ground: &'a Ground,
         strategy: Strategy,
         claim: u64,
+        now: Timestamp,
         illness: Option<&'a Illness>,
     ) -> native::Sight<'a> {
         let service = &ground.first().facts;
+        let newest = self.newest.as_ref().map(|newest| newest.arn.as_str());
         native::Sight {
             strategy,
             newest: self.newest.as_ref(),
             since: ground.marks.since(claim),
+            ordered: ground.marks.ordered(newest),
+            now,
             step: self.newest.as_ref().and_then(|newest| ground.marks.step(&newest.arn)),
             task_definition: service.task_definition.as_deref(),
             listener: self.listener,

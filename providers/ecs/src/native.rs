@@ -3,6 +3,9 @@
 //! A gated deployment stops at a pause hook before every shift of production traffic; it goes on when an order asks for more than
 //! the candidate has. ECS takes the steps, keeps both versions up and goes back by itself when nobody answers.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use meridian_engine::run::effect::{Desired, DesiredState, Progress};
 use meridian_workflows::share::Share;
 
@@ -15,6 +18,8 @@ use crate::strategy::Strategy;
 pub const GATE: &str = "PRE_PRODUCTION_TRAFFIC_SHIFT";
 /// What ECS asks for and what a listener shows may differ by a rounding of weights, in hundredths of a percent.
 const TOLERANCE: u16 = 10;
+/// ECS shows a deployment within this time of its order, or never: then it may be ordered, and forced, once more.
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
 /// What there is, read afresh for each call.
 #[derive(Clone, Debug)]
@@ -24,6 +29,9 @@ pub struct Sight<'a> {
     pub newest: Option<&'a Deployment>,
     /// The deployment up to which everything has been dealt with under this claim; nothing where the claim has done nothing yet.
     pub since: Option<&'a str>,
+    /// What was ordered while the newest deployment already was the newest, and when: its own deployment does not show yet.
+    pub ordered: Option<(&'a str, Timestamp)>,
+    pub now: Timestamp,
     /// The last hook that was let go on, and the share that the candidate must have reached after it.
     pub step: Option<(&'a str, Share)>,
     /// What the service says it runs: all there is to know where it has no deployment of the last 90 days.
@@ -74,6 +82,36 @@ fn waiting(why: impl Into<String>) -> Step {
 
 /// Decides the next step.
 pub fn next(sight: &Sight<'_>, desired: &Desired) -> Step {
+    let step = decide(sight, desired);
+    let Some((definition, at)) = sight.ordered else {
+        return step;
+    };
+    if sight.now.duration_since(at).unsigned_abs() >= SHOWN_WITHIN {
+        return step;
+    }
+    let is_named = sight.task_definition.is_some_and(|own| fence::named(own) == definition);
+    match &step {
+        // The order may have got lost. A service that does not name the version is told again, and one that runs it by then
+        // deploys nothing.
+        Step::Climb { task_definition } | Step::Return { task_definition }
+            if !is_named && fence::named(task_definition) == definition =>
+        {
+            step
+        }
+        // What shows is older than what is coming: nothing follows from it, not even that all is well.
+        Step::Climb { .. }
+        | Step::Return { .. }
+        | Step::Continue { .. }
+        | Step::RollBack { .. }
+        | Step::Acknowledge { .. }
+        | Step::Ungate
+        | Step::Rest(_) => moving(format!(
+            "a deployment of {definition} is ordered, and ECS does not show it yet"
+        )),
+    }
+}
+
+fn decide(sight: &Sight<'_>, desired: &Desired) -> Step {
     let candidate = desired.candidate.pinned.as_str();
     let baseline = desired.baseline.pinned.as_str();
     if candidate == baseline {

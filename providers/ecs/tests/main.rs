@@ -4,6 +4,7 @@
 
 mod conformance;
 mod content;
+mod lapses;
 mod moto;
 mod orders;
 mod refusals;

@@ -20,24 +20,28 @@ impl Account {
     /// The newest service deployment, its revisions looked up; nothing where the last 90 days saw none.
     pub async fn newest_deployment(&self, cluster: &str, seen: &Seen) -> Result<Option<Deployment>, Failure> {
         let listed = self.newest_listed(cluster, &seen.facts.arn).await?;
-        // The service names a deployment under way before the list does.
-        let newest = seen.sdk.current_service_deployment().map(ToOwned::to_owned).or(listed);
-        let Some(arn) = newest else {
+        // Either may be outdated, the list or what the service names: the later of both counts.
+        let named = seen.sdk.current_service_deployment().map(ToOwned::to_owned);
+        let mut arns: Vec<String> = named.into_iter().chain(listed).collect();
+        arns.dedup();
+        if arns.is_empty() {
             return Ok(None);
-        };
+        }
+        let told = arns.join(" and ");
         let answer = self
             .ecs
             .describe_service_deployments()
-            .service_deployment_arns(&arn)
+            .set_service_deployment_arns(Some(arns))
             .send()
             .await
             .map_err(|error| failure::of("ecs:DescribeServiceDeployments", &error))?;
-        let Some(sdk) = answer.service_deployments().first() else {
+        let described = answer.service_deployments().iter();
+        let Some(sdk) = described.max_by_key(|sdk| instant(sdk.created_at())) else {
             return Err(Failure::transient(format!(
-                "the service deployment {arn} is listed and not described"
+                "the service deployment {told} is listed and not described"
             )));
         };
-        let mut deployment = deployment(sdk, arn);
+        let mut deployment = deployment(sdk);
         self.look_up_revisions(&mut deployment).await?;
         Ok(Some(deployment))
     }
@@ -126,9 +130,9 @@ fn target_group(revision: &ServiceRevision) -> Option<String> {
     resolved.target_group_arn().map(ToOwned::to_owned)
 }
 
-fn deployment(sdk: &ServiceDeployment, arn: String) -> Deployment {
+fn deployment(sdk: &ServiceDeployment) -> Deployment {
     Deployment {
-        arn,
+        arn: text(sdk.service_deployment_arn()),
         created: instant(sdk.created_at()),
         started: instant(sdk.started_at()),
         status: status(sdk.status()),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use jiff::Timestamp;
 use meridian_engine::run::effect::{Desired, DesiredState, Progress};
 use meridian_engine::run::version::Version;
 use meridian_workflows::share::Share;
@@ -75,12 +76,18 @@ fn sight(newest: Option<&Deployment>) -> Sight<'_> {
         strategy: canary(),
         newest,
         since: Some("1"),
+        ordered: None,
+        now: at(1_000),
         step: None,
         task_definition: Some("v1"),
         listener: None,
         illness: None,
         is_gated: true,
     }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
 }
 
 fn settled() -> Step {
@@ -137,6 +144,37 @@ fn what_ecs_shows_late_is_no_reason_for_a_second_step() {
         ..sight(Some(&deployment))
     };
     assert!(why(next(&listener, &desired(traffic(1_000)))).contains("the listener still sends 10%"));
+}
+
+#[test]
+fn nothing_follows_from_what_shows_while_an_ordered_deployment_does_not() {
+    let before = deployment("v1", "v0", Status::Successful);
+    let states = [
+        traffic(0),
+        traffic(10_000),
+        DesiredState::Reverted,
+        DesiredState::Withdrawn,
+    ];
+    for (newest, names) in [(Some(&before), "v2"), (None, "v2"), (Some(&before), "v1")] {
+        let seen = |seconds| Sight {
+            ordered: Some(("v2", at(seconds))),
+            task_definition: Some(names),
+            ..sight(newest)
+        };
+        for state in &states {
+            let step = next(&seen(950), &desired(state.clone()));
+            match (names, state) {
+                ("v1", DesiredState::Serving(_)) => assert!(matches!(step, Step::Climb { .. }), "the order got lost"),
+                _ => assert!(why(step).starts_with("moving: a deployment of v2"), "{names} {state:?}"),
+            }
+        }
+    }
+    let late = Sight {
+        ordered: Some(("v2", at(940))),
+        task_definition: Some("v2"),
+        ..sight(Some(&before))
+    };
+    assert!(matches!(next(&late, &desired(traffic(0))), Step::Climb { .. }));
 }
 
 #[test]
