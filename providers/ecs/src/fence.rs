@@ -14,6 +14,9 @@ pub const SINCE: &str = "meridian/since";
 /// The tag that holds what was ordered to be deployed last, and after which service deployment: `claim deployment seconds
 /// definition`. ECS shows a deployment some time after it was ordered.
 pub const ORDERED: &str = "meridian/ordered";
+/// The tag that begins what the service was configured with before: how many tags hold it, and a first part; further ones are
+/// called `meridian/own.1` and so on.
+pub const OWN: &str = "meridian/own";
 /// The tag that holds which pause hook was let go on and where to: `deployment hook hundredths`.
 pub const STEP: &str = "meridian/step";
 /// The tag that holds when weights were last changed, in seconds of Unix time.
@@ -24,6 +27,10 @@ pub const PROMOTED: &str = "meridian/promoted";
 /// So much of a task definition's name tells it apart; a tag holds 256 characters, and a family may have 255.
 const NAME_MAX: usize = 150;
 
+/// So many tags at most hold what a service was configured with, and so much of it each. A resource has 50 tags.
+const OWN_PARTS_MAX: usize = 20;
+const OWN_PART: usize = 240;
+
 /// Says that no service deployment was there yet.
 pub const NONE_YET: &str = "none";
 
@@ -33,6 +40,8 @@ pub struct Marks {
     pub fence: Option<Fence>,
     since: Option<(u64, String)>,
     ordered: Option<Ordered>,
+    /// What the service was configured with before it was released here; nothing where that is restored.
+    pub own: Option<String>,
     step: Option<(String, String, Share)>,
     pub shifted: Option<Timestamp>,
     promoted: Option<(u64, u64, Timestamp)>,
@@ -64,6 +73,7 @@ impl Marks {
                 Some((claim.parse().ok()?, deployment.to_owned()))
             }),
             ordered: tags.get(ORDERED).and_then(|text| ordered(text)),
+            own: own(tags),
             step: tags.get(STEP).and_then(|text| step(text)),
             shifted: tags.get(SHIFTED).and_then(|text| seconds(text)),
             promoted: tags.get(PROMOTED).and_then(|text| promotion(text)),
@@ -108,6 +118,44 @@ pub fn since_of(claim: u64, deployment: Option<&str>) -> String {
 pub fn ordered_of(claim: u64, newest: Option<&str>, definition: &str, at: Timestamp) -> String {
     let (after, definition) = (newest.map_or(NONE_YET, short), named(definition));
     format!("{claim} {after} {} {definition}", at.as_second())
+}
+
+/// The tags that hold what a service was configured with; with nothing to hold, the tag that says so.
+///
+/// *Errors*: more than tags can hold.
+pub fn own_of(configured: Option<&str>) -> Result<Vec<(String, String)>, String> {
+    // The text is plain ASCII, so that every cut is between characters.
+    let parts: Vec<String> = configured
+        .unwrap_or_default()
+        .as_bytes()
+        .chunks(OWN_PART)
+        .map(lossy)
+        .collect();
+    if parts.len() > OWN_PARTS_MAX {
+        return Err("the service watches more alarms than its tags can remember: disable some".into());
+    }
+    let count = parts.len();
+    let tag = |(place, part): (usize, String)| match place {
+        0 => (OWN.to_owned(), format!("{count}+{part}")),
+        _ => (format!("{OWN}.{place}"), part),
+    };
+    match count {
+        0 => Ok(vec![(OWN.to_owned(), NONE_YET.to_owned())]),
+        _ => Ok(parts.into_iter().enumerate().map(tag).collect()),
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn own(tags: &BTreeMap<String, String>) -> Option<String> {
+    let (count, first) = tags.get(OWN)?.split_once('+')?;
+    let mut text = first.to_owned();
+    for place in 1..count.parse().ok().filter(|count| *count <= OWN_PARTS_MAX)? {
+        text.push_str(tags.get(&format!("{OWN}.{place}"))?);
+    }
+    Some(text)
 }
 
 /// The text of the tag [`STEP`].
@@ -183,7 +231,9 @@ mod tests {
     use meridian_workflows::share::Share;
     use proptest::prelude::{prop_assert_eq, proptest};
 
-    use super::{FENCE, Marks, ORDERED, PROMOTED, SINCE, STEP, named, ordered_of, promotion_of, since_of, step_of};
+    use super::{
+        FENCE, Marks, ORDERED, PROMOTED, SINCE, STEP, named, ordered_of, own_of, promotion_of, since_of, step_of,
+    };
 
     fn tags(pairs: &[(&str, String)]) -> BTreeMap<String, String> {
         pairs
@@ -247,6 +297,21 @@ mod tests {
         assert_eq!((marks.ordered(Some("x/abd")), marks.ordered(None)), (None, None));
         let first = Marks::read(&tags(&[(ORDERED, ordered_of(3, None, "web:1", at))])).unwrap();
         assert_eq!(first.ordered(None), Some(("web:1", at)));
+    }
+
+    #[test]
+    fn what_a_service_was_configured_with_is_held_in_as_many_tags_as_it_takes() {
+        let read = |text: Option<&str>| {
+            let tags = own_of(text).unwrap().into_iter().collect::<BTreeMap<_, _>>();
+            assert!(tags.values().all(|value| value.len() <= 256));
+            Marks::read(&tags).unwrap().own
+        };
+        for length in [1, 239, 240, 241, 3_000] {
+            let text = "a+b=20c.".repeat(400)[..length].to_owned();
+            assert_eq!(read(Some(&text)), Some(text));
+        }
+        assert_eq!(read(None), None);
+        assert!(own_of(Some(&"a".repeat(5_000))).is_err());
     }
 
     proptest! {

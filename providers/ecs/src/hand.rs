@@ -66,8 +66,12 @@ impl Hand<'_> {
                 "ECS has rolled back".to_owned()
             }
             native::Step::Ungate => {
-                self.account.ungate(cluster, seen).await?;
-                "the pause hook is taken out of the service".to_owned()
+                let own = self.ground.marks.own.as_deref();
+                self.account.ungate(cluster, seen, own).await?;
+                if own.is_some() {
+                    self.mark(fence::own_of(None).map_err(Failure::lasting)?).await?;
+                }
+                "the service is configured as before".to_owned()
             }
             native::Step::Rest(_) => return Ok(None),
         }))
@@ -78,7 +82,18 @@ impl Hand<'_> {
         let claim = self.fence.claim;
         let since = fence::since_of(claim, newest);
         let ordered = fence::ordered_of(claim, newest, task_definition, self.now);
-        let marks = [(fence::SINCE, since), (fence::ORDERED, ordered)];
+        let mut marks = vec![(fence::SINCE.to_owned(), since), (fence::ORDERED.to_owned(), ordered)];
+        let seen = self.ground.first();
+        // What an earlier deployment of ours left is not the service's own.
+        if self.ground.marks.own.is_none() || !seen.is_configured_by(self.settings) {
+            let own = fence::own_of(Some(&seen.configured()));
+            marks.extend(own.map_err(Failure::lasting)?);
+        }
+        self.mark(marks).await
+    }
+
+    async fn mark(&self, marks: Vec<(String, String)>) -> Result<(), Failure> {
+        let marks: Vec<(&str, String)> = marks.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
         self.account.tag(&self.ground.anchor().arn, &marks).await
     }
 

@@ -245,7 +245,7 @@ impl Native {
             task_definition: service.task_definition.as_deref(),
             listener: self.listener,
             illness,
-            is_gated: !service.pauses.is_empty(),
+            is_altered: service.pauses.iter().any(|stages| stages.as_slice() == [GATE]) || ground.marks.own.is_some(),
         }
     }
 }

@@ -40,8 +40,8 @@ pub struct Sight<'a> {
     pub listener: Option<Share>,
     /// What is wrong with the candidate.
     pub illness: Option<&'a Illness>,
-    /// Whether the service is still configured to pause.
-    pub is_gated: bool,
+    /// Whether the service is still configured for a release, instead of as its owners have it.
+    pub is_altered: bool,
 }
 
 /// The next thing to do. Each changes at most one thing, and is harmless when done twice.
@@ -61,7 +61,8 @@ pub enum Step {
     RollBack { deployment: String, hook: Option<String> },
     /// Write down that what happened up to this deployment has been dealt with.
     Acknowledge { deployment: String },
-    /// Take the pause hook out of the service, so that other people's deployments do not stop at it.
+    /// Take the pause hook out of the service, so that other people's deployments do not stop at it, and give it back what it
+    /// was configured with.
     Ungate,
     /// Nothing.
     Rest(Progress),
@@ -122,7 +123,7 @@ fn decide(sight: &Sight<'_>, desired: &Desired) -> Step {
         DesiredState::Promoted => promote(sight, candidate, baseline),
         DesiredState::Reverted => go_back(sight, candidate, baseline),
         DesiredState::Withdrawn => match go_back(sight, candidate, baseline) {
-            Step::Rest(Progress::Settled) if sight.is_gated => Step::Ungate,
+            Step::Rest(Progress::Settled) if sight.is_altered => Step::Ungate,
             step => step,
         },
     }
@@ -293,7 +294,7 @@ fn promote(sight: &Sight<'_>, candidate: &str, baseline: &str) -> Step {
         };
     }
     match serve(sight, candidate, baseline, Share::FULL) {
-        Step::Rest(Progress::Settled) if sight.is_gated => Step::Ungate,
+        Step::Rest(Progress::Settled) if sight.is_altered => Step::Ungate,
         step => step,
     }
 }

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod content;
+mod keeping;
 mod lapses;
 mod moto;
 mod orders;

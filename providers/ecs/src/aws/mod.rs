@@ -5,6 +5,7 @@ pub mod definitions;
 pub mod deployments;
 pub mod failure;
 pub mod orders;
+pub mod own;
 pub mod services;
 pub mod sets;
 pub mod tasks;

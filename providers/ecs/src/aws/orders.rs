@@ -10,7 +10,7 @@ use meridian_engine::ports::failure::Failure;
 
 use super::failure::{Kind, Refusal};
 use super::services::Seen;
-use super::{Account, failure};
+use super::{Account, failure, own};
 use crate::settings::{Alarms, CircuitBreaker, Settings};
 use crate::strategy::Strategy;
 
@@ -22,8 +22,18 @@ pub struct Way {
     pub bake: i32,
     /// Whether every shift waits for an order, and how many minutes before ECS goes back by itself.
     pub gate: Option<i32>,
-    pub alarms: Option<Alarms>,
+    pub alarms: Watch,
     pub circuit_breaker: CircuitBreaker,
+}
+
+/// Which alarms may turn a deployment round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Those that the service has.
+    Own,
+    These(Alarms),
+    /// None at all.
+    Nothing,
 }
 
 impl Way {
@@ -32,12 +42,13 @@ impl Way {
             strategy,
             bake,
             gate: Some(settings.hook_timeout),
-            alarms: settings.alarms.clone(),
+            alarms: settings.alarms.clone().map_or(Watch::Own, Watch::These),
             circuit_breaker: settings.circuit_breaker,
         }
     }
 
-    /// The way back: at once, and nobody is asked.
+    /// The way back: at once, and nobody is asked. No alarm acts either: it may well ring because of what is left behind, and
+    /// would lead back to it.
     pub fn at_once(settings: &Settings, shifts_traffic: bool) -> Way {
         Way {
             strategy: if shifts_traffic {
@@ -47,7 +58,7 @@ impl Way {
             },
             bake: 0,
             gate: None,
-            alarms: None,
+            alarms: Watch::Nothing,
             circuit_breaker: settings.circuit_breaker,
         }
     }
@@ -72,13 +83,14 @@ impl Account {
         Ok(())
     }
 
-    /// Takes our pause hook out of a service. This starts no deployment.
-    pub async fn ungate(&self, cluster: &str, seen: &Seen) -> Result<(), Failure> {
+    /// Takes our pause hook out of a service and restores what was written down of its own. This starts no deployment.
+    pub async fn ungate(&self, cluster: &str, seen: &Seen, own: Option<&str>) -> Result<(), Failure> {
         let Some(config) = seen.sdk.deployment_configuration() else {
             return Ok(());
         };
         let mut config = config.clone();
         config.lifecycle_hooks = Some(foreign_hooks(&config));
+        let config = own.and_then(|own| own::restored(own, &config)).unwrap_or(config);
         self.ecs
             .update_service()
             .cluster(cluster)
@@ -191,13 +203,20 @@ fn configuration(own: Option<&DeploymentConfiguration>, way: &Way) -> Result<Dep
             DeploymentStrategy::Linear
         }
     });
-    if let Some(alarms) = &way.alarms {
-        let names = alarms.names.clone();
+    let watch = match &way.alarms {
+        Watch::Own => None,
+        Watch::These(alarms) => Some((alarms.names.clone(), true, alarms.rollback)),
+        Watch::Nothing => {
+            let names = config.alarms().map(|alarms| alarms.alarm_names().to_vec());
+            Some((names.unwrap_or_default(), false, false))
+        }
+    };
+    if let Some((names, enable, rollback)) = watch {
         config.alarms = Some(
             DeploymentAlarms::builder()
                 .set_alarm_names(Some(names))
-                .enable(true)
-                .rollback(alarms.rollback)
+                .enable(enable)
+                .rollback(rollback)
                 .build()
                 .map_err(|error| Failure::lasting(format!("the alarms cannot be written: {error}")))?,
         );
@@ -218,6 +237,33 @@ fn configuration(own: Option<&DeploymentConfiguration>, way: &Way) -> Result<Dep
     }
     config.lifecycle_hooks = Some(hooks);
     Ok(config)
+}
+
+impl Seen {
+    /// What the service is configured with, as far as a release changes it, as a text that [`Account::ungate`] understands.
+    pub fn configured(&self) -> String {
+        let empty = DeploymentConfiguration::builder().build();
+        own::written(self.sdk.deployment_configuration().unwrap_or(&empty))
+    }
+
+    /// Whether the service is configured as a release leaves it: with our pause hook, or as for the way back.
+    pub fn is_configured_by(&self, settings: &Settings) -> bool {
+        let Some(config) = self.sdk.deployment_configuration() else {
+            return false;
+        };
+        if foreign_hooks(config).len() < config.lifecycle_hooks().len() {
+            return true;
+        }
+        let alarms = config.alarms().filter(|alarms| alarms.enable());
+        let ours = settings.alarms.as_ref().map(|ours| ours.names.as_slice());
+        let is_plain = matches!(
+            config.strategy(),
+            None | Some(DeploymentStrategy::Rolling | DeploymentStrategy::BlueGreen)
+        );
+        is_plain
+            && config.bake_time_in_minutes().unwrap_or(0) == 0
+            && alarms.is_none_or(|alarms| Some(alarms.alarm_names()) == ours)
+    }
 }
 
 /// The hooks that are not ours.
@@ -255,7 +301,7 @@ mod tests {
     };
     use meridian_workflows::share::Share;
 
-    use super::{Way, configuration};
+    use super::{Watch, Way, configuration};
     use crate::settings::CircuitBreaker;
     use crate::strategy::Strategy;
 
@@ -264,7 +310,7 @@ mod tests {
             strategy,
             bake: 12,
             gate: Some(1_440),
-            alarms: None,
+            alarms: Watch::Own,
             circuit_breaker: CircuitBreaker {
                 enable: true,
                 rollback: true,

@@ -82,7 +82,7 @@ fn sight(newest: Option<&Deployment>) -> Sight<'_> {
         task_definition: Some("v1"),
         listener: None,
         illness: None,
-        is_gated: true,
+        is_altered: true,
     }
 }
 
@@ -252,9 +252,9 @@ fn going_back_is_native_before_the_end_and_a_deployment_of_the_old_version_after
 
 #[test]
 fn promotion_is_done_once_ecs_has_removed_the_old_tasks() {
-    let promote = |deployment: &Deployment, is_gated| {
+    let promote = |deployment: &Deployment, is_altered| {
         let seen = Sight {
-            is_gated,
+            is_altered,
             ..sight(Some(deployment))
         };
         next(&seen, &desired(DesiredState::Promoted))
