@@ -109,7 +109,9 @@ impl EcsCloud {
 
     async fn look(&self, account: &Account, settings: &Settings, target: &Target) -> Result<Observed, Failure> {
         let ground = look::ground(account, settings, &target.ladder).await?;
-        let scene = Scene::look(account, settings, &ground).await?;
+        ground.admits(&target.ladder)?;
+        let scene = Scene::look(account, settings, &ground, &[]).await?;
+        scene.admits()?;
         let picture = scene.picture(&ground);
         let serving = picture.serving().map(ToOwned::to_owned);
         let serving = serving.ok_or_else(|| Failure::transient("ECS does not say yet what the service runs"))?;
@@ -173,10 +175,14 @@ impl EcsCloud {
         if let Some(stale) = fenced(account, &ground, order.fence()).await? {
             return Ok(stale);
         }
-        let scene = Scene::look(account, settings, &ground).await?;
         let desired = order.desired();
         let now = (self.now)();
         let candidate = desired.candidate.pinned.as_str();
+        let scene = Scene::look(account, settings, &ground, &[candidate, &desired.baseline.pinned]).await?;
+        if desired.state.share() >= scene.picture(&ground).share(candidate) && is_way_out(&desired.state) {
+            ground.admits(&target.ladder)?;
+            scene.admits()?;
+        }
         let illness = match desired.state {
             DesiredState::Serving(_) | DesiredState::Promoted => {
                 scene.illness(account, settings, &ground, candidate, now).await?
@@ -266,6 +272,14 @@ impl Provider for EcsCloud {
     }
 }
 
+/// Whether an order is on the way out; one for a lower share may still be on the way back.
+fn is_way_out(state: &DesiredState) -> bool {
+    match state {
+        DesiredState::Serving(_) | DesiredState::Promoted => true,
+        DesiredState::Reverted | DesiredState::Withdrawn => false,
+    }
+}
+
 fn read(target: &Target) -> Result<Settings, Failure> {
     settings::read(&target.settings).map_err(|why| {
         Failure::lasting(format!(
@@ -312,11 +326,24 @@ enum Step {
 }
 
 impl Scene {
-    async fn look(account: &Account, settings: &Settings, ground: &Ground) -> Result<Scene, Failure> {
+    async fn look(
+        account: &Account,
+        settings: &Settings,
+        ground: &Ground,
+        versions: &[&str],
+    ) -> Result<Scene, Failure> {
         Ok(match ground.means {
             Means::Native(strategy) => Scene::Native(look::native(account, settings, ground.first()).await?, strategy),
-            Means::TaskSets | Means::TwoServices => Scene::Pair(look::pair(account, settings, ground).await?),
+            Means::TaskSets | Means::TwoServices => Scene::Pair(look::pair(account, settings, ground, versions).await?),
         })
+    }
+
+    /// Whether nothing that others have put there is in the way up.
+    fn admits(&self) -> Result<(), Failure> {
+        match self {
+            Scene::Native(..) => Ok(()),
+            Scene::Pair(pair) => pair.admits(),
+        }
     }
 
     async fn illness(

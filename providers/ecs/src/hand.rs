@@ -6,6 +6,7 @@ use meridian_engine::ports::provider::{Fence, Target};
 use sha2::{Digest as _, Sha256};
 
 use crate::aws::Account;
+use crate::aws::balancer::Others;
 use crate::aws::orders::Way;
 use crate::aws::sets::NewSet;
 use crate::look::{self, Ground, Means, Native, Pair};
@@ -124,14 +125,14 @@ impl Hand<'_> {
                 let shifted = self.now.as_second().to_string();
                 self.account.tag(anchor, &[(fence::SHIFTED, shifted)]).await?;
                 let groups = [0, 1].map(|slot| (pair.slots[slot].target_group.as_str(), weights[slot]));
-                self.account.weigh(look::production(self.settings)?, &groups).await?;
+                let rule = look::production(self.settings)?;
+                self.account.weigh(rule, &groups, Others::Stay).await?;
                 format!("the weights {} : {} are written", weights[0], weights[1])
             }
             pair::Step::Test { slot } => {
                 if let Some(rule) = &self.settings.rules.test {
-                    self.account
-                        .weigh(rule, &[(pair.slots[*slot].target_group.as_str(), 1)])
-                        .await?;
+                    let all = [(pair.slots[*slot].target_group.as_str(), 1)];
+                    self.account.weigh(rule, &all, Others::Go).await?;
                 }
                 "the testers' rule is written".to_owned()
             }

@@ -62,7 +62,8 @@ impl Ground {
 
 /// Reads the services of a target and decides by which means it is moved.
 ///
-/// *Errors*: lasting ones for what cannot be done there, before anything is.
+/// *Errors*: lasting ones where no means is left, not even for the way back. Whether there is a way out as well, [`Ground::admits`]
+/// says.
 pub async fn ground(account: &Account, settings: &Settings, ladder: &Ladder) -> Result<Ground, Failure> {
     let mut services = vec![account.service(&settings.cluster, &settings.service).await?];
     if let Some(green) = &settings.green {
@@ -117,7 +118,7 @@ fn means(settings: &Settings, services: &[Seen], ladder: &Ladder) -> Result<Mean
     let means = match (&first.facts.controller, &settings.green) {
         (_, Some(_)) => Means::TwoServices,
         (Controller::External, None) => Means::TaskSets,
-        (_, None) => Means::Native(native_strategy(&first.facts, ladder)?),
+        (_, None) => Means::Native(native_strategy(&first.facts, ladder)),
     };
     if means == Means::TaskSets && (settings.target_groups.is_none() || settings.rules.production.is_none()) {
         return Err(format!(
@@ -126,32 +127,57 @@ fn means(settings: &Settings, services: &[Seen], ladder: &Ladder) -> Result<Mean
             first.facts.name
         ));
     }
-    if !matches!(means, Means::Native(_)) {
-        for rung in &ladder.rungs {
-            weights::of(rung.exposure.traffic())?;
-        }
-    }
-    if services.iter().map(|seen| seen.facts.desired).max().unwrap_or(0) == 0 {
-        return Err(format!(
-            "the service `{}` is scaled to 0 tasks: nothing serves",
-            first.facts.name
-        ));
-    }
     Ok(means)
 }
 
-fn native_strategy(service: &Service, ladder: &Ladder) -> Result<Strategy, String> {
-    let strategy = strategy::choose(ladder, service.shifts_traffic())
+fn native_strategy(service: &Service, ladder: &Ladder) -> Strategy {
+    strategy::choose(ladder, service.shifts_traffic()).unwrap_or(match service.shifts_traffic() {
+        true => Strategy::BlueGreen,
+        false => Strategy::Rolling,
+    })
+}
+
+impl Ground {
+    /// Whether this target can be taken up its ladder. Asked before a region opens and before each step up, and never on the way
+    /// back: what others have changed since must not keep users on the candidate.
+    ///
+    /// *Errors*: lasting ones for what cannot be done there.
+    pub fn admits(&self, ladder: &Ladder) -> Result<(), Failure> {
+        self.judge(ladder).map_err(Failure::lasting)
+    }
+
+    fn judge(&self, ladder: &Ladder) -> Result<(), String> {
+        let first = &self.first().facts;
+        match self.means {
+            Means::Native(_) => climbs(first, ladder)?,
+            Means::TaskSets | Means::TwoServices => {
+                for rung in &ladder.rungs {
+                    weights::of(rung.exposure.traffic())?;
+                }
+            }
+        }
+        match self.services.iter().all(|seen| seen.facts.desired == 0) {
+            true => Err(format!(
+                "the service `{}` is scaled to 0 tasks: nothing serves",
+                first.name
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+fn climbs(service: &Service, ladder: &Ladder) -> Result<(), String> {
+    strategy::choose(ladder, service.shifts_traffic())
         .map_err(|why| format!("the service `{}` cannot climb this ladder: {why}", service.name))?;
     let foreign = service.pauses.iter().find(|stages| stages.as_slice() != [GATE]);
-    if let Some(stages) = foreign {
-        return Err(format!(
+    match foreign {
+        Some(stages) => Err(format!(
             "the service `{}` has a pause hook of its own at {}: nobody could tell which pause an order ends; remove it",
             service.name,
             stages.join(", ")
-        ));
+        )),
+        None => Ok(()),
     }
-    Ok(strategy)
 }
 
 /// A service that ECS itself moves.
@@ -260,13 +286,15 @@ pub struct Pair {
     pub full: u32,
     pub production: Forward,
     pub test: Option<Forward>,
+    /// What somebody else has put there, and what makes the slots hard to tell apart.
+    pub strays: Vec<String>,
 }
 
-/// Looks at both slots and at the rules.
-pub async fn pair(account: &Account, settings: &Settings, ground: &Ground) -> Result<Pair, Failure> {
-    let (mut slots, started) = match ground.means {
-        Means::TwoServices => service_slots(&ground.services)?,
-        Means::TaskSets | Means::Native(_) => set_slots(settings, &ground.first().facts)?,
+/// Looks at both slots and at the rules. Where a slot holds more than it should, `versions` are preferred, the first most.
+pub async fn pair(account: &Account, settings: &Settings, ground: &Ground, versions: &[&str]) -> Result<Pair, Failure> {
+    let ((mut slots, started), strays) = match ground.means {
+        Means::TwoServices => (service_slots(&ground.services)?, Vec::new()),
+        Means::TaskSets | Means::Native(_) => set_slots(settings, &ground.first().facts, versions)?,
     };
     let mut healths = [Health::default(), Health::default()];
     for (slot, health) in slots.iter_mut().zip(&mut healths) {
@@ -288,6 +316,7 @@ pub async fn pair(account: &Account, settings: &Settings, ground: &Ground) -> Re
         full,
         production,
         test,
+        strays,
     })
 }
 
@@ -299,7 +328,12 @@ pub fn production(settings: &Settings) -> Result<&str, Failure> {
 
 type Slots = ([Slot; 2], [Option<Timestamp>; 2]);
 
-fn set_slots(settings: &Settings, service: &Service) -> Result<Slots, Failure> {
+fn set_slots(settings: &Settings, service: &Service, versions: &[&str]) -> Result<(Slots, Vec<String>), Failure> {
+    let rank = |definition: &str, is_primary: bool| {
+        let place = versions.iter().position(|version| *version == definition);
+        (is_primary, std::cmp::Reverse(place.unwrap_or(versions.len())))
+    };
+    let mut strays = Vec::new();
     let groups = settings.target_groups.as_ref();
     let groups = groups.ok_or_else(|| Failure::lasting("`targetGroups` is missing"))?;
     let mut started = [None, None];
@@ -314,20 +348,24 @@ fn set_slots(settings: &Settings, service: &Service) -> Result<Slots, Failure> {
             if set.is_draining {
                 continue;
             }
-            return Err(Failure::lasting(format!(
+            strays.push(format!(
                 "the task set {} is behind the target group `{group}`, which is neither blue nor green",
                 set.id
-            )));
+            ));
+            continue;
         };
         if set.is_draining {
             slots[slot].is_clearing = true;
             continue;
         }
         if let Some(other) = &slots[slot].arm {
-            return Err(Failure::lasting(format!(
+            strays.push(format!(
                 "the task sets {} and {} share the target group {group}: delete one of them",
                 other.id, set.id
-            )));
+            ));
+            if rank(&set.task_definition, set.is_primary) <= rank(&other.task_definition, other.is_primary) {
+                continue;
+            }
         }
         started[slot] = set.created;
         slots[slot].arm = Some(Arm {
@@ -339,7 +377,7 @@ fn set_slots(settings: &Settings, service: &Service) -> Result<Slots, Failure> {
             is_primary: set.is_primary,
         });
     }
-    Ok((slots, started))
+    Ok(((slots, started), strays))
 }
 
 fn service_slots(services: &[Seen]) -> Result<Slots, Failure> {
@@ -386,6 +424,16 @@ fn service_slot(service: &Service) -> Result<(Slot, Option<Timestamp>), Failure>
 }
 
 impl Pair {
+    /// Whether both slots can be told apart from what others have put there: needed for the way up alone.
+    ///
+    /// *Errors*: lasting ones with what is in the way.
+    pub fn admits(&self) -> Result<(), Failure> {
+        match self.strays.first() {
+            Some(stray) => Err(Failure::lasting(stray)),
+            None => Ok(()),
+        }
+    }
+
     /// What is wrong with a version, if it is there.
     pub async fn illness(
         &self,

@@ -310,7 +310,15 @@ fn go_back(sight: &Sight<'_>, candidate: &str, baseline: &str) -> Step {
         };
     };
     match deployment.status.course() {
-        Course::Forward if deployment.is_to(baseline) => moving(told(deployment)),
+        Course::Forward if deployment.is_to(baseline) => match &deployment.paused {
+            // Ours does not pause: somebody else's hook came with the service, and users do not wait for it.
+            Some(pause) if sight.is_ours(deployment) => Step::Continue {
+                deployment: deployment.arn.clone(),
+                hook: pause.hook.clone(),
+                to: Share::FULL,
+            },
+            Some(_) | None => moving(told(deployment)),
+        },
         Course::Forward if deployment.is_to(candidate) => Step::RollBack {
             deployment: deployment.arn.clone(),
             hook: deployment.paused.as_ref().map(|pause| pause.hook.clone()),

@@ -40,6 +40,15 @@ impl Picture {
         most.map(|running| running.task_definition.as_str())
     }
 
+    /// The share of a task definition.
+    pub fn share(&self, task_definition: &str) -> Share {
+        let own = self
+            .running
+            .iter()
+            .filter(|running| running.task_definition == task_definition);
+        own.map(|running| running.share).max().unwrap_or(Share::ZERO)
+    }
+
     /// The engine's words for it. `names` has every version that runs.
     pub fn observed(
         self,

@@ -136,9 +136,6 @@ fn waiting(why: impl Into<String>) -> Step {
 pub fn next(sight: &Sight<'_>, desired: &Desired) -> Step {
     let candidate = desired.candidate.pinned.as_str();
     let baseline = desired.baseline.pinned.as_str();
-    if let Some(step) = sight.disorder() {
-        return step;
-    }
     let done = if candidate == baseline {
         sight.alone(candidate)
     } else {
@@ -159,19 +156,22 @@ pub fn next(sight: &Sight<'_>, desired: &Desired) -> Step {
 type Done = Result<(), Step>;
 
 impl Sight<'_> {
-    /// What makes every order senseless.
-    fn disorder(&self) -> Option<Step> {
+    /// Somebody else's target group that has traffic.
+    fn third(&self) -> Option<&str> {
         let groups = [&self.slots[0].target_group, &self.slots[1].target_group];
-        let other = self
-            .production
-            .weights
-            .iter()
-            .find(|(group, weight)| **weight > 0 && !groups.contains(group));
-        other.map(|(group, _)| {
-            stuck(format!(
-                "the listener rule sends traffic to a third target group, {group}"
-            ))
-        })
+        let mut weights = self.production.weights.iter();
+        let third = weights.find(|(group, weight)| **weight > 0 && !groups.contains(group));
+        third.map(|(group, _)| group.as_str())
+    }
+
+    /// A third target group makes no sense of the shares that orders ask for. It is no reason not to go back.
+    fn is_in_order(&self) -> Done {
+        match self.third() {
+            Some(third) => Err(stuck(format!(
+                "the listener rule sends traffic to a third target group, {third}"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Whether the rule knows both groups. AWS checks the health of a group's targets only once a rule names it, be it with no
@@ -200,9 +200,16 @@ impl Sight<'_> {
 
     /// The share of live traffic that a slot gets.
     pub fn share_of(&self, slot: usize) -> Share {
-        let weight = |slot: &Slot| self.production.weights.get(&slot.target_group).copied().unwrap_or(0);
-        let sum = self.production.weights.values().copied().fold(0, u32::saturating_add);
-        weights::share(weight(&self.slots[slot]), sum)
+        weights::share(self.weight(slot), self.sum())
+    }
+
+    fn weight(&self, slot: usize) -> u32 {
+        let group = &self.slots[slot].target_group;
+        self.production.weights.get(group).copied().unwrap_or(0)
+    }
+
+    fn sum(&self) -> u32 {
+        self.production.weights.values().copied().fold(0, u32::saturating_add)
     }
 
     /// The share of live traffic that a version gets.
@@ -214,9 +221,17 @@ impl Sight<'_> {
         let slot = self
             .slot_of(version)
             .ok_or_else(|| stuck(format!("the target does not run {version}")))?;
-        match self.share_of(slot).is_full() {
+        match self.has_all(slot) {
             true => Ok(()),
             false => Err(self.weigh(slot, Share::FULL)),
+        }
+    }
+
+    /// Whether a slot has everything that is not somebody else's.
+    fn has_all(&self, slot: usize) -> bool {
+        match self.third() {
+            Some(_) => self.weight(1 - slot) == 0,
+            None => self.share_of(slot).is_full(),
         }
     }
 
@@ -225,6 +240,7 @@ impl Sight<'_> {
             self.bring(baseline, candidate, Share::FULL, Demand::Some)?;
             return Err(self.shift(candidate, wanted));
         }
+        self.is_in_order()?;
         self.is_listed()?;
         let slot = self.bring(candidate, baseline, wanted, Demand::Whole)?;
         self.is_well()?;
@@ -243,6 +259,7 @@ impl Sight<'_> {
     }
 
     fn promote(&self, candidate: &str) -> Done {
+        self.is_in_order()?;
         let slot = self.bring(candidate, "", Share::FULL, Demand::Whole)?;
         self.is_well()?;
         if !self.share_of(slot).is_full() {
@@ -266,7 +283,7 @@ impl Sight<'_> {
     }
 
     fn revert(&self, candidate: &str, baseline: &str) -> Done {
-        if !self.share(candidate).is_zero() || !self.share(baseline).is_full() {
+        if !self.slot_of(baseline).is_some_and(|slot| self.has_all(slot)) {
             let slot = self.bring(baseline, candidate, Share::FULL, Demand::Some)?;
             return Err(self.weigh(slot, Share::FULL));
         }
@@ -297,6 +314,10 @@ impl Sight<'_> {
         let Some(arm) = &self.slots[slot].arm else {
             return Err(moving(format!("{version} is not there yet")));
         };
+        if self.full == 0 {
+            // Somebody has scaled it to nothing, so that there is no capacity to wait for. Only the way back comes here.
+            return Ok(slot);
+        }
         if arm.desired < capacity.tasks {
             return Err(Step::Scale { slot, capacity });
         }
@@ -360,11 +381,27 @@ impl Sight<'_> {
     }
 
     fn weigh(&self, slot: usize, share: Share) -> Step {
-        match weights::of(share) {
+        let weights = match self.third() {
+            Some(_) => Ok(self.within_ours(slot, share)),
+            None => weights::of(share),
+        };
+        match weights {
             Ok((one, other)) if slot == 0 => Step::Weigh { weights: [one, other] },
             Ok((one, other)) => Step::Weigh { weights: [other, one] },
             Err(why) => stuck(why),
         }
+    }
+
+    /// The weights of a slot and of the other one that leave to somebody else's group what it has. Rounded down for the first:
+    /// this is a way back.
+    fn within_ours(&self, slot: usize, share: Share) -> (u32, u32) {
+        let ours = self.weight(slot).saturating_add(self.weight(1 - slot));
+        if share.is_full() {
+            return (ours.min(weights::MAX), 0);
+        }
+        let part = u64::from(self.sum()) * u64::from(share.basis_points()) / 10_000;
+        let part = u32::try_from(part).unwrap_or(u32::MAX).min(ours);
+        (part, (ours - part).min(weights::MAX))
     }
 
     fn is_well(&self) -> Done {

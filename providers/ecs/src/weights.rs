@@ -8,7 +8,8 @@ use meridian_workflows::share::Share;
 
 /// The finest step that two weights can serve, in hundredths of a percent.
 pub const STEP: u16 = 10;
-const WEIGHT_MAX: u32 = 999;
+/// The largest weight of a target group.
+pub const MAX: u32 = 999;
 const SUM: u32 = 1000;
 
 /// The weights of the group that gets the share and of the other one.
@@ -20,8 +21,8 @@ pub fn of(share: Share) -> Result<(u32, u32), String> {
         return Err(format!("a listener rule serves shares in steps of 0.1%, got {share}"));
     }
     Ok(match u32::from(points / STEP) {
-        0 => (0, WEIGHT_MAX),
-        SUM => (WEIGHT_MAX, 0),
+        0 => (0, MAX),
+        SUM => (MAX, 0),
         part => (part, SUM - part),
     })
 }

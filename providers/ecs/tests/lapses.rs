@@ -151,6 +151,38 @@ fn add_foreign_pause(stage: &Stage) {
     update(stage, "deploymentConfiguration", config);
 }
 
+#[tokio::test]
+async fn what_would_refuse_an_opening_does_not_refuse_the_way_back_of_a_deployment() {
+    let meddle: [fn(&Stage); 2] = [add_foreign_pause, |stage| update(stage, "desiredCount", json!(0))];
+    for (case, meddle) in meddle.iter().enumerate() {
+        // From a share in between ECS goes back; from the end the old version is deployed again.
+        for last in [10, 100] {
+            let stage = Stage::build(Means::Native, CANARY).await;
+            let target = stage.target();
+            let out = order_of(&stage, 1, serving(last));
+            assert_eq!(arrived(&stage, &target, &out).await, Progress::Settled);
+            stage.account.advance(seconds(120));
+            meddle(&stage);
+            stage.account.advance(seconds(60));
+            let refused = stage
+                .provider()
+                .ensure(&target, &order_of(&stage, 2, serving(100)))
+                .await;
+            assert!(
+                refused.is_err_and(|failure| failure.lasting == Lasting::Yes),
+                "{case} {last}"
+            );
+            let back = order_of(&stage, 3, DesiredState::Withdrawn);
+            assert_eq!(
+                arrived(&stage, &target, &back).await,
+                Progress::Settled,
+                "{case} {last}"
+            );
+            assert_eq!(stage.truth().await.candidate_share, Share::ZERO, "{case} {last}");
+        }
+    }
+}
+
 fn weights(stage: &Stage) -> Vec<(String, String)> {
     let described = stage.elb("DescribeRules", json!({"RuleArns": [stage.rule]}));
     let groups = described["Rules"][0]["Actions"][0]["ForwardConfig"]["TargetGroups"].clone();
@@ -184,3 +216,80 @@ fn third_group(stage: &Stage) -> String {
     group
 }
 
+#[tokio::test]
+async fn a_third_target_group_keeps_its_weight_while_the_candidate_loses_its_own() {
+    for means in [Means::TaskSets, Means::TwoServices] {
+        for state in [DesiredState::Reverted, DesiredState::Withdrawn] {
+            let stage = Stage::build(means, CANARY).await;
+            let target = stage.target();
+            let out = order_of(&stage, 1, serving(10));
+            assert_eq!(arrived(&stage, &target, &out).await, Progress::Settled);
+            let third = third_group(&stage);
+            let forward = json!([{"Type": "forward", "ForwardConfig": {"TargetGroups": [
+                {"TargetGroupArn": stage.blue, "Weight": 500},
+                {"TargetGroupArn": stage.green, "Weight": 250},
+                {"TargetGroupArn": third, "Weight": 250},
+            ]}}]);
+            stage.elb("ModifyRule", json!({"RuleArn": stage.rule, "Actions": forward}));
+            let up = stage
+                .provider()
+                .ensure(&target, &order_of(&stage, 2, serving(100)))
+                .await;
+            assert!(
+                matches!(up.unwrap(), Progress::Stuck { why } if why.contains(&third)),
+                "{means:?}"
+            );
+            let back = order_of(&stage, 3, state.clone());
+            assert_eq!(
+                arrived(&stage, &target, &back).await,
+                Progress::Settled,
+                "{means:?} {state:?}"
+            );
+            let expected = [(&stage.blue, "750"), (&stage.green, "0"), (&third, "250")];
+            let mut expected = expected.map(|(group, weight)| (group.clone(), weight.to_owned()));
+            expected.sort();
+            assert_eq!(weights(&stage), expected, "{means:?} {state:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stray_task_set_does_not_hold_up_the_way_back() {
+    for behind_ours in [false, true] {
+        let stage = Stage::build(Means::TaskSets, CANARY).await;
+        let target = stage.target();
+        let out = order_of(&stage, 1, serving(10));
+        assert_eq!(arrived(&stage, &target, &out).await, Progress::Settled);
+        let group = if behind_ours {
+            stage.green.clone()
+        } else {
+            third_group(&stage)
+        };
+        let balancer = json!([{"targetGroupArn": group, "containerName": "web", "containerPort": 80}]);
+        stage.ecs(
+            "CreateTaskSet",
+            json!({
+                "cluster": "prod", "service": "web", "taskDefinition": "web:1", "loadBalancers": balancer,
+                "scale": {"value": 10.0, "unit": "PERCENT"},
+            }),
+        );
+        stage.account.advance(seconds(60));
+        let up = stage
+            .provider()
+            .ensure(&target, &order_of(&stage, 2, serving(100)))
+            .await;
+        assert!(
+            up.is_err_and(|failure| failure.lasting == Lasting::Yes),
+            "{behind_ours}"
+        );
+        let back = order_of(&stage, 3, DesiredState::Withdrawn);
+        assert_eq!(
+            arrived(&stage, &target, &back).await,
+            Progress::Settled,
+            "{behind_ours}"
+        );
+        assert_eq!(stage.truth().await.candidate_share, Share::ZERO, "{behind_ours}");
+        let left = stage.service()["taskSets"].to_string();
+        assert!(!left.contains("web:2"), "the candidate is gone: {left}");
+    }
+}

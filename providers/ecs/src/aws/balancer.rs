@@ -11,6 +11,13 @@ use super::{Account, count, failure};
 use crate::diagnosis;
 use crate::facts::{Forward, Health};
 
+/// What becomes of target groups that are not named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    Stay,
+    Go,
+}
+
 impl Account {
     /// What a listener rule, or a listener by default, forwards to.
     pub async fn forward(&self, arn: &str) -> Result<Forward, Failure> {
@@ -22,7 +29,7 @@ impl Account {
     }
 
     /// Makes it forward by these weights. Everything else about its actions stays as it is.
-    pub async fn weigh(&self, arn: &str, weights: &[(&str, u32)]) -> Result<(), Failure> {
+    pub async fn weigh(&self, arn: &str, weights: &[(&str, u32)], others: Others) -> Result<(), Failure> {
         let mut actions = self.actions(arn).await?;
         let forward = actions.iter_mut().find(|action| is_forward(action));
         let forward =
@@ -36,6 +43,12 @@ impl Account {
                     .weight(weight)
                     .build(),
             );
+        }
+        if others == Others::Stay {
+            let groups = forward.forward_config().map(|config| config.target_groups());
+            let is_named = |group: &str| weights.iter().any(|(named, _)| *named == group);
+            let stay = |tuple: &&TargetGroupTuple| tuple.target_group_arn().is_some_and(|group| !is_named(group));
+            tuples.extend(groups.unwrap_or_default().iter().filter(stay).cloned());
         }
         let sticky = forward
             .forward_config()

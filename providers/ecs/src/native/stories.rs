@@ -348,8 +348,9 @@ proptest! {
         let most = state.share();
         let is_back = matches!(state, DesiredState::Reverted | DesiredState::Withdrawn);
         match next(&seen, &desired(state)) {
+            Step::Continue { to, .. } if is_back => prop_assert!(newest.is_to("v1") && to.is_full()),
             Step::Continue { to, .. } => {
-                prop_assert!(!is_back && to <= most && running >= 3);
+                prop_assert!(newest.is_to("v2") && to <= most && running >= 3);
                 prop_assert!(listener.is_none_or(|points| points.abs_diff(has) <= 1));
             }
             Step::Climb { task_definition } => prop_assert!(!is_back && task_definition == "v2"),
