@@ -102,3 +102,27 @@ async fn what_somebody_configured_anew_since_is_what_is_restored() {
     assert_eq!(configuration(&stage), before);
 }
 
+#[tokio::test]
+async fn authentication_before_the_weights_keeps_its_secret() {
+    let stage = Stage::build(Means::TwoServices, CANARY).await;
+    let oidc = json!({
+        "Issuer": "https://id.example.com", "AuthorizationEndpoint": "https://id.example.com/a",
+        "TokenEndpoint": "https://id.example.com/t", "UserInfoEndpoint": "https://id.example.com/u",
+        "ClientId": "web", "ClientSecret": "s3cret", "Scope": "openid",
+    });
+    let forward = json!({"TargetGroups": [{"TargetGroupArn": stage.blue, "Weight": 100}]});
+    let actions = json!([
+        {"Type": "authenticate-oidc", "Order": 1, "AuthenticateOidcConfig": oidc},
+        {"Type": "forward", "Order": 2, "ForwardConfig": forward},
+    ]);
+    stage.elb("ModifyRule", json!({"RuleArn": stage.rule, "Actions": actions}));
+    let target = stage.target();
+    let out = order_of(&stage, 1, serving(10));
+    assert_eq!(arrived(&stage, &target, &out).await, Progress::Settled);
+    assert_eq!(stage.truth().await.candidate_share, Share::percent(10).unwrap());
+    let described = stage.elb("DescribeRules", json!({"RuleArns": [stage.rule]}));
+    assert_eq!(
+        described["Rules"][0]["Actions"][0]["AuthenticateOidcConfig"]["Scope"],
+        "openid"
+    );
+}

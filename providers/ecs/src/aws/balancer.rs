@@ -31,6 +31,13 @@ impl Account {
     /// Makes it forward by these weights. Everything else about its actions stays as it is.
     pub async fn weigh(&self, arn: &str, weights: &[(&str, u32)], others: Others) -> Result<(), Failure> {
         let mut actions = self.actions(arn).await?;
+        for oidc in actions
+            .iter_mut()
+            .filter_map(|action| action.authenticate_oidc_config.as_mut())
+        {
+            // AWS shows no secret, and takes back an action without one only where it is told to keep the one it has.
+            oidc.use_existing_client_secret = Some(true);
+        }
         let forward = actions.iter_mut().find(|action| is_forward(action));
         let forward =
             forward.ok_or_else(|| Failure::lasting(format!("the listener rule {arn} forwards to no target group")))?;
