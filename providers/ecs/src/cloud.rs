@@ -23,7 +23,7 @@ use crate::observed::{self, Picture};
 use crate::pair;
 use crate::release;
 use crate::settings::{self, Place, Settings};
-use crate::strategy::Strategy;
+use crate::strategy::{self, Strategy};
 use crate::{native, weights};
 
 /// Each call ends before the engine gives it up.
@@ -109,10 +109,13 @@ impl EcsCloud {
 
     async fn look(&self, account: &Account, settings: &Settings, target: &Target) -> Result<Observed, Failure> {
         let ground = look::ground(account, settings, &target.ladder).await?;
-        ground.admits(&target.ladder)?;
+        ground.admits(settings, &target.ladder)?;
         let scene = Scene::look(account, settings, &ground, &[]).await?;
         scene.admits()?;
-        let picture = scene.picture(&ground);
+        let mut picture = scene.picture(&ground);
+        if let Scene::Native(_, Strategy::BlueGreen | Strategy::Canary { .. } | Strategy::Linear { .. }) = scene {
+            picture.remarks.extend(strategy::cut_short(&target.ladder));
+        }
         let serving = picture.serving().map(ToOwned::to_owned);
         let serving = serving.ok_or_else(|| Failure::transient("ECS does not say yet what the service runs"))?;
         let serving = self.definition(account, &serving).await?;
@@ -180,7 +183,7 @@ impl EcsCloud {
         let candidate = desired.candidate.pinned.as_str();
         let scene = Scene::look(account, settings, &ground, &[candidate, &desired.baseline.pinned]).await?;
         if desired.state.share() >= scene.picture(&ground).share(candidate) && is_way_out(&desired.state) {
-            ground.admits(&target.ladder)?;
+            ground.admits(settings, &target.ladder)?;
             scene.admits()?;
         }
         let illness = match desired.state {

@@ -37,9 +37,10 @@ impl Hand<'_> {
         let shifts_traffic = seen.facts.shifts_traffic();
         Ok(Some(match step {
             native::Step::Climb { task_definition } => {
+                let ladder = &self.target.ladder;
+                let wait = strategy::hook_minutes(ladder, self.settings.hook_timeout).map_err(Failure::lasting)?;
+                let way = Way::gated(self.settings, strategy, strategy::bake_minutes(ladder), wait);
                 self.mark_ordered(newest, task_definition).await?;
-                let bake = strategy::bake_minutes(&self.target.ladder);
-                let way = Way::gated(self.settings, strategy, bake);
                 self.account.deploy(cluster, seen, task_definition, &way).await?;
                 format!("a deployment of {task_definition} is ordered")
             }

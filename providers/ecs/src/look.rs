@@ -142,14 +142,14 @@ impl Ground {
     /// back: what others have changed since must not keep users on the candidate.
     ///
     /// *Errors*: lasting ones for what cannot be done there.
-    pub fn admits(&self, ladder: &Ladder) -> Result<(), Failure> {
-        self.judge(ladder).map_err(Failure::lasting)
+    pub fn admits(&self, settings: &Settings, ladder: &Ladder) -> Result<(), Failure> {
+        self.judge(settings, ladder).map_err(Failure::lasting)
     }
 
-    fn judge(&self, ladder: &Ladder) -> Result<(), String> {
+    fn judge(&self, settings: &Settings, ladder: &Ladder) -> Result<(), String> {
         let first = &self.first().facts;
         match self.means {
-            Means::Native(_) => climbs(first, ladder)?,
+            Means::Native(_) => climbs(settings, first, ladder)?,
             Means::TaskSets | Means::TwoServices => {
                 for rung in &ladder.rungs {
                     weights::of(rung.exposure.traffic())?;
@@ -166,9 +166,12 @@ impl Ground {
     }
 }
 
-fn climbs(service: &Service, ladder: &Ladder) -> Result<(), String> {
-    strategy::choose(ladder, service.shifts_traffic())
-        .map_err(|why| format!("the service `{}` cannot climb this ladder: {why}", service.name))?;
+fn climbs(settings: &Settings, service: &Service, ladder: &Ladder) -> Result<(), String> {
+    let cannot = |why: String| format!("the service `{}` cannot climb this ladder: {why}", service.name);
+    let strategy = strategy::choose(ladder, service.shifts_traffic()).map_err(cannot)?;
+    if strategy != Strategy::Rolling {
+        strategy::hook_minutes(ladder, settings.hook_timeout).map_err(cannot)?;
+    }
     let foreign = service.pauses.iter().find(|stages| stages.as_slice() != [GATE]);
     match foreign {
         Some(stages) => Err(format!(

@@ -134,34 +134,40 @@ pub fn native(ground: &Ground, native: &Native, strategy: Strategy) -> Picture {
     }
     let course = deployment.status.course();
     let share = native.listener.unwrap_or_else(|| deployment.share(strategy));
-    let running = match course {
-        Course::Arrived => deployment
-            .target
-            .iter()
-            .filter_map(|target| alone(target, service.running))
-            .collect(),
-        Course::Returned => {
-            remarks.push(told(deployment));
-            deployment.source().map(whole).into_iter().collect()
-        }
-        Course::Broken => {
-            remarks.push(told(deployment));
-            service.task_definition.as_deref().map(whole).into_iter().collect()
-        }
-        Course::Forward | Course::Back => {
-            let rest = Share::from_basis_points(10_000 - share.basis_points()).unwrap_or(Share::ZERO);
-            if deployment.paused.is_none() || course == Course::Back {
-                remarks.push(told(deployment));
-            }
-            let target = deployment.target.iter().filter_map(|target| within(target, share));
-            let sources = deployment
-                .sources
+    let running =
+        match course {
+            Course::Arrived => deployment
+                .target
                 .iter()
-                .take(1)
-                .filter_map(|source| within(source, rest));
-            target.chain(sources).collect()
-        }
-    };
+                .filter_map(|target| alone(target, service.running))
+                .collect(),
+            Course::Returned => {
+                remarks.push(told(deployment));
+                deployment.source().map(whole).into_iter().collect()
+            }
+            Course::Broken => {
+                remarks.push(told(deployment));
+                service.task_definition.as_deref().map(whole).into_iter().collect()
+            }
+            Course::Forward | Course::Back => {
+                let rest = Share::from_basis_points(10_000 - share.basis_points()).unwrap_or(Share::ZERO);
+                match &deployment.paused {
+                    Some(pause) if course == Course::Forward => {
+                        remarks.extend(pause.expires.map(|at| {
+                            format!("ECS waits for the next order until {at}, then it rolls back by itself")
+                        }));
+                    }
+                    Some(_) | None => remarks.push(told(deployment)),
+                }
+                let target = deployment.target.iter().filter_map(|target| within(target, share));
+                let sources = deployment
+                    .sources
+                    .iter()
+                    .take(1)
+                    .filter_map(|source| within(source, rest));
+                target.chain(sources).collect()
+            }
+        };
     Picture {
         running,
         is_settled: match course {

@@ -12,10 +12,6 @@ use serde_json::Value;
 use crate::strategy;
 use crate::weights;
 
-/// A pause hook waits at most 14 days (`timeoutInMinutes` 1 to 20160).
-const HOOK_MINUTES_MAX: u64 = 20_160;
-const HOOK_MINUTES: u64 = 1_440;
-
 const SETTINGS: &[SettingKey] = &[
     required("region", "the AWS region, as in `eu-west-1`"),
     required("cluster", "the cluster's name or ARN"),
@@ -53,7 +49,8 @@ const SETTINGS: &[SettingKey] = &[
     ),
     optional(
         "hookTimeout",
-        "how long a native deployment waits for an order before ECS rolls it back (default 24h, at most 14d)",
+        "how long a native deployment waits for an order before ECS rolls it back (default 24h and twice the longest bake below 100%, \
+         at most 14d)",
     ),
 ];
 
@@ -115,7 +112,7 @@ pub struct Settings {
     pub alarms: Option<Alarms>,
     pub circuit_breaker: CircuitBreaker,
     /// Minutes, 1 to 20160.
-    pub hook_timeout: i32,
+    pub hook_timeout: Option<i32>,
 }
 
 /// Whose account, and where.
@@ -245,7 +242,7 @@ pub fn read(settings: &Value) -> Result<Settings, String> {
             enable: true,
             rollback: true,
         }),
-        hook_timeout: hook_minutes(written.hook_timeout.as_deref())?,
+        hook_timeout: written.hook_timeout.as_deref().map(hook_minutes).transpose()?,
     };
     settings.check()?;
     Ok(settings)
@@ -275,15 +272,10 @@ fn one_endpoint(url: String) -> Endpoints {
     }
 }
 
-fn hook_minutes(written: Option<&str>) -> Result<i32, String> {
-    let minutes = match written {
-        None => HOOK_MINUTES,
-        Some(text) => {
-            let wait: Duration = text.parse().map_err(|error| format!("`hookTimeout`: {error}"))?;
-            wait.as_millis().div_ceil(60_000)
-        }
-    };
-    if !(1..=HOOK_MINUTES_MAX).contains(&minutes) {
+fn hook_minutes(text: &str) -> Result<i32, String> {
+    let wait: Duration = text.parse().map_err(|error| format!("`hookTimeout`: {error}"))?;
+    let minutes = wait.as_millis().div_ceil(60_000);
+    if !(1..=strategy::HOOK_MINUTES_MAX).contains(&minutes) {
         return Err("`hookTimeout` lies between 1m and 14d".into());
     }
     i32::try_from(minutes).map_err(|_| "`hookTimeout` lies between 1m and 14d".into())
@@ -359,6 +351,15 @@ impl Settings {
         }
     }
 
+    /// Whether the service may turn out to be one that ECS itself moves.
+    fn may_be_native(&self) -> bool {
+        match self.mode {
+            Mode::Native => true,
+            Mode::TaskSets | Mode::TwoServices => false,
+            Mode::Auto => self.green.is_none(),
+        }
+    }
+
     /// Whether these settings leave ECS's own strategies only, whatever the service turns out to be.
     fn is_native_only(&self) -> bool {
         match self.mode {
@@ -383,17 +384,21 @@ fn capabilities(settings: &Settings) -> Capabilities {
                 .into(),
         );
     }
-    if native {
+    if settings.may_be_native() {
+        let wait = match settings.hook_timeout {
+            Some(minutes) => Duration::from_secs(u64::from(minutes.unsigned_abs()) * 60).to_string(),
+            None => "24h and twice the longest bake below 100% (14d at most)".into(),
+        };
         remarks.push(format!(
-            "ECS waits at most {} for each order of a native deployment, then it rolls back by itself.",
-            Duration::from_secs(u64::from(settings.hook_timeout.unsigned_abs()) * 60)
+            "ECS waits at most {wait} for each order of a native deployment, an approval included, then it rolls back by itself."
         ));
         remarks.push(
             "A native deployment goes back to 0% at once and never to a share in between; once ECS has removed the old tasks \
-             after the bake, going back starts them again."
+             after the bake, 24h after the last shift at the latest, going back starts them again."
                 .into(),
         );
-    } else {
+    }
+    if !native {
         if settings.mode == Mode::Auto && settings.green.is_none() {
             remarks.push(
                 "Whether ECS or Meridian shifts the traffic follows the service's deployment controller, which is looked at \
@@ -452,7 +457,6 @@ mod tests {
             "role": {"arn": "arn:r"},
             "alarms": {"names": ["a"], "rollback": true},
             "endpoint": {"ecs": url, "elb": url, "sts": url},
-            "hookTimeout": "1d",
         })));
         assert_eq!(Ok(short), full);
     }
@@ -501,6 +505,15 @@ mod tests {
                 .collect();
             (check.0)(&with(json!({"mode": "native"})), &rungs)
         };
+        let remarks = |settings: &Value| (kind().read.0)(settings).unwrap().remarks.join(" ");
+        for mode in ["auto", "native"] {
+            assert!(
+                remarks(&with(json!({"mode": mode}))).contains("ECS waits at most 24h and twice"),
+                "{mode}"
+            );
+            let short = remarks(&with(json!({"mode": mode, "hookTimeout": "2h"})));
+            assert!(short.contains("ECS waits at most 2h"), "{short}");
+        }
         assert!(climb(&[500, 10_000]).is_ok() && climb(&[500, 2_000, 10_000]).is_err());
         let sets = json!({
             "mode": "taskSets",

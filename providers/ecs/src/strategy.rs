@@ -10,7 +10,13 @@ const LINEAR_STEP_MIN: u16 = 300;
 /// ECS counts percentages in steps of 0.1 %.
 const GRAIN: u16 = 10;
 /// The longest `bakeTimeInMinutes`: a day.
-pub const BAKE_MINUTES_MAX: u64 = 1440;
+const BAKE_MINUTES_MAX: u64 = 1_440;
+/// The longest that a pause hook waits (`timeoutInMinutes`): 14 days.
+pub const HOOK_MINUTES_MAX: u64 = 20_160;
+/// How long a hook waits at least where nothing is said: what people need to answer.
+const HOOK_MINUTES: u64 = 1_440;
+/// ECS counts from the shift, the engine from when it has seen everything arrive: at least so much lies between.
+const LATE_MIN: Duration = Duration::from_secs(600);
 
 /// A strategy of ECS, with what it has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,15 +114,77 @@ pub fn choose(ladder: &Ladder, shifts_traffic: bool) -> Result<Strategy, String>
     }
 }
 
+/// A time by the engine's clock, by the clock of ECS: a tenth and at least ten minutes longer.
+fn by_ecs(time: Duration) -> Duration {
+    let tenth = Duration::from_millis(time.as_millis() / 10);
+    time.saturating_add(tenth.max(LATE_MIN))
+}
+
+fn minutes(time: Duration) -> u64 {
+    time.as_millis().div_ceil(60_000)
+}
+
+fn of_minutes(minutes: u64) -> Duration {
+    Duration::from_secs(minutes.saturating_mul(60))
+}
+
+/// For how many minutes a pause hook waits for an order before ECS goes back by itself: as written, or a day and twice the
+/// longest bake that has to be waited for, at most 14 days.
+///
+/// *Errors*: a rung below 100 % that bakes for as long as that. ECS would roll every release back there.
+pub fn hook_minutes(ladder: &Ladder, written: Option<i32>) -> Result<i32, String> {
+    let held = ladder.rungs.iter().filter(|rung| !rung.exposure.traffic().is_full());
+    let longest = held.max_by_key(|rung| rung.bake);
+    let bake = longest.map_or(Duration::ZERO, |rung| rung.bake);
+    let wait = match written {
+        Some(written) => u64::from(written.unsigned_abs()),
+        None => HOOK_MINUTES
+            .saturating_add(minutes(bake).saturating_mul(2))
+            .min(HOOK_MINUTES_MAX),
+    };
+    if let Some(rung) = longest.filter(|rung| !rung.bake.is_zero() && minutes(by_ecs(rung.bake)) > wait) {
+        let (share, wait) = (rung.exposure.traffic(), of_minutes(wait));
+        let needed = of_minutes(minutes(by_ecs(rung.bake)));
+        return Err(match written {
+            Some(_) => format!(
+                "ecs rolls back by itself after a `hookTimeout` of {wait}, and the stage at {share} bakes for {bake}: make it {needed} \
+                 at least, or leave it out"
+            ),
+            None => format!(
+                "ecs rolls back by itself what waits for longer than {wait}, and the stage at {share} bakes for {bake}: task sets or \
+                 two services wait for any time"
+            ),
+        });
+    }
+    i32::try_from(wait).map_err(|_| format!("{wait} minutes are no time to wait"))
+}
+
 /// How long ECS keeps the old version beside the new one after the last shift, so that going back needs no new tasks: what is
-/// baked at full share, what is baked before the region closes and what the old version is kept for, in whole minutes.
+/// baked at full share, what is baked before the region closes and what the old version is kept for, by the clock of ECS and in
+/// whole minutes. Where nothing is baked, nothing is kept.
 pub fn bake_minutes(ladder: &Ladder) -> i32 {
+    i32::try_from(minutes(kept(ladder)).min(BAKE_MINUTES_MAX)).unwrap_or(1_440)
+}
+
+/// What is to be said where ECS does not keep the old version for as long as it is needed.
+pub fn cut_short(ladder: &Ladder) -> Option<String> {
+    let (kept, most) = (kept(ladder), of_minutes(BAKE_MINUTES_MAX));
+    (kept > most).then(|| {
+        format!(
+            "ECS keeps the old tasks for at most 24h after the last shift, and {kept} would be needed: going back after that starts \
+             them again"
+        )
+    })
+}
+
+fn kept(ladder: &Ladder) -> Duration {
     let at_full = |rung: &&meridian_engine::ports::provider::Rung| rung.exposure.traffic().is_full();
     let baked = ladder.rungs.iter().filter(at_full).map(|rung| rung.bake);
     let all = baked.fold(Duration::ZERO, Duration::saturating_add);
-    let all = all.saturating_add(ladder.bake).saturating_add(ladder.keep_baseline);
-    let minutes = all.as_millis().div_ceil(60_000).min(BAKE_MINUTES_MAX);
-    i32::try_from(minutes).unwrap_or(1440)
+    match all.saturating_add(ladder.bake).saturating_add(ladder.keep_baseline) {
+        none if none.is_zero() => none,
+        all => by_ecs(all),
+    }
 }
 
 #[cfg(test)]
@@ -129,7 +197,7 @@ mod tests {
     use meridian_workflows::workflow::Exposure;
     use proptest::prelude::{Strategy as _, prop_assert, prop_assert_eq, proptest};
 
-    use super::{Strategy, bake_minutes, choose, climbing};
+    use super::{Strategy, bake_minutes, choose, climbing, cut_short, hook_minutes};
 
     fn rungs(points: &[u16]) -> Vec<Exposure> {
         points
@@ -203,14 +271,51 @@ mod tests {
         };
         assert_eq!(
             bake_minutes(&long),
-            12,
-            "90 s at full share and 10 min before closing, rounded up"
+            22,
+            "90 s at full share, 10 min before closing and 10 min between two clocks, rounded up"
         );
+        assert_eq!(cut_short(&long), None);
+        assert_eq!(bake_minutes(&Ladder::default()), 0);
         let longest = Ladder {
             bake: Duration::MAX,
             ..ladder(&[10_000])
         };
         assert_eq!(bake_minutes(&longest), 1440);
+        assert!(cut_short(&longest).is_some());
+        let hours = |hours: u64| Ladder {
+            bake: Duration::from_secs(hours * 3_600),
+            ..Ladder::default()
+        };
+        assert_eq!((bake_minutes(&hours(20)), cut_short(&hours(20))), (1_320, None));
+        assert!(cut_short(&hours(22)).unwrap().contains("1d12m"));
+    }
+
+    #[test]
+    fn a_hook_waits_for_longer_than_each_stage_that_it_holds() {
+        let ladder = |hours: u64| Ladder {
+            rungs: [(500, hours), (10_000, 10_000)]
+                .map(|(points, hours)| Rung {
+                    exposure: Exposure::Traffic(share(points)),
+                    bake: Duration::from_secs(hours * 3_600),
+                })
+                .to_vec(),
+            ..Ladder::default()
+        };
+        assert_eq!(hook_minutes(&ladder(0), None), Ok(1_440));
+        assert_eq!(hook_minutes(&ladder(10), None), Ok(1_440 + 1_200));
+        assert_eq!(hook_minutes(&ladder(300), None), Ok(20_160), "14 days is the most");
+        assert!(hook_minutes(&ladder(14 * 24), None).unwrap_err().contains("14d"));
+        assert_eq!(hook_minutes(&ladder(1), Some(71)), Ok(71));
+        let why = hook_minutes(&ladder(1), Some(60)).unwrap_err();
+        assert!(
+            why.contains("5%") && why.contains("`hookTimeout` of 1h") && why.contains("make it 1h10m"),
+            "{why}"
+        );
+        assert_eq!(
+            hook_minutes(&ladder(0), Some(1)),
+            Ok(1),
+            "what is short is short where nothing bakes"
+        );
     }
 
     proptest! {

@@ -136,7 +136,10 @@ async fn the_deployment_pauses_rolls_back_unasked_and_bakes_as_long_as_the_regio
         config["canaryConfiguration"],
         json!({"canaryPercent": 10.0, "canaryBakeTimeInMinutes": 0})
     );
-    assert_eq!(config["bakeTimeInMinutes"], 12, "90 s and 10 min, rounded up");
+    assert_eq!(
+        config["bakeTimeInMinutes"], 22,
+        "90 s and 10 min, and 10 min because ECS counts from the shift and the engine from the arrival"
+    );
     let hook = &config["lifecycleHooks"][0];
     assert_eq!(
         (&hook["targetType"], &hook["lifecycleStages"]),
@@ -218,6 +221,60 @@ async fn a_promoted_service_is_left_without_our_pause() {
     assert_eq!(arrived(&stage, &target, &last).await, Progress::Settled);
     assert!(!stage.service()["deploymentConfiguration"].to_string().contains("PAUSE"));
     assert_eq!(stage.service()["deployments"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_rung_that_bakes_longer_than_a_hook_waits_is_refused() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let mut target = stage.target();
+    target.settings["hookTimeout"] = json!("2h");
+    target.ladder.rungs[0].bake = Span::from_secs(2 * 3_600);
+    let why = refused(&stage, &target).await;
+    assert!(why.contains("10%") && why.contains("hookTimeout"), "{why}");
+    // Where nothing is said, the longest that ECS waits is the bound.
+    target.settings.as_object_mut().unwrap().remove("hookTimeout");
+    target.ladder.rungs[0].bake = Span::from_secs(14 * 86_400);
+    assert!(refused(&stage, &target).await.contains("14d"));
+    target.ladder.rungs[0].bake = Span::ZERO;
+    target.ladder.rungs[1].bake = Span::from_secs(30 * 86_400);
+    assert!(
+        stage.provider().observe(&target).await.is_ok(),
+        "nobody is waited for at 100%"
+    );
+}
+
+#[tokio::test]
+async fn hooks_wait_longer_than_the_ladder_bakes_and_a_look_tells_how_long() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let mut target = stage.target();
+    target.ladder.rungs[0].bake = Span::from_secs(30 * 3_600);
+    let first = order_of(&stage, 1, serving(10));
+    assert_eq!(arrived(&stage, &target, &first).await, Progress::Settled);
+    let hook = stage.deployment()["deploymentConfiguration"]["lifecycleHooks"][0].clone();
+    let minutes = hook["timeoutConfiguration"]["timeoutInMinutes"].as_i64().unwrap();
+    assert!((48 * 60..=20_160).contains(&minutes), "{minutes}");
+    let told = stage
+        .provider()
+        .observe(&target)
+        .await
+        .unwrap()
+        .observation
+        .diagnosis
+        .unwrap();
+    let until = stage.account.now() + Duration::from_secs(u64::try_from(minutes).unwrap() * 60);
+    let day = until.to_string()[..10].to_owned();
+    assert!(told.contains(&day) && told.contains("rolls back by itself"), "{told}");
+}
+
+#[tokio::test]
+async fn what_ecs_keeps_shorter_than_the_bake_is_told() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let mut target = stage.target();
+    let told = async |target: &Target| stage.provider().observe(target).await.unwrap().observation.diagnosis;
+    assert_eq!(told(&target).await, None);
+    target.ladder.bake = Span::from_secs(23 * 3_600);
+    let why = told(&target).await.unwrap();
+    assert!(why.contains("at most 24h") && why.contains("1d1h18m"), "{why}");
 }
 
 #[tokio::test]

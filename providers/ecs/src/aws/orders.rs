@@ -37,11 +37,12 @@ pub enum Watch {
 }
 
 impl Way {
-    pub fn gated(settings: &Settings, strategy: Strategy, bake: i32) -> Way {
+    /// The way out: `wait` is how many minutes ECS waits for an order before it goes back by itself.
+    pub fn gated(settings: &Settings, strategy: Strategy, bake: i32, wait: i32) -> Way {
         Way {
             strategy,
             bake,
-            gate: Some(settings.hook_timeout),
+            gate: Some(wait),
             alarms: settings.alarms.clone().map_or(Watch::Own, Watch::These),
             circuit_breaker: settings.circuit_breaker,
         }
