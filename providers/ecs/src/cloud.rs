@@ -26,6 +26,8 @@ use crate::settings::{self, Place, Settings};
 use crate::strategy::{self, Strategy};
 use crate::{native, weights};
 
+/// So often at most a fence is written again within a call.
+const FENCE_WRITES_MAX: usize = 3;
 /// Each call ends before the engine gives it up.
 const CALL_MAX: Duration = Duration::from_secs(25);
 
@@ -304,11 +306,21 @@ async fn fenced(account: &Account, ground: &Ground, fence: Fence) -> Result<Opti
     overtaken(account, ground, fence).await
 }
 
-/// Whether a larger fence has come meanwhile.
+/// Whether a larger fence has come meanwhile. A smaller one is an older owner's that was written after ours, or a read that is
+/// older than ours: ours is written again, so that the older owner finds it, and nothing is done before it shows.
 async fn overtaken(account: &Account, ground: &Ground, fence: Fence) -> Result<Option<Progress>, Failure> {
-    let tags = account.tags(&ground.anchor().arn).await?;
-    let marks = Marks::read(&tags).map_err(Failure::lasting)?;
-    Ok(marks.fence.filter(|seen| *seen > fence).map(stale))
+    let anchor = &ground.anchor().arn;
+    for _ in 0..FENCE_WRITES_MAX {
+        let marks = Marks::read(&account.tags(anchor).await?).map_err(Failure::lasting)?;
+        match marks.fence {
+            Some(seen) if seen > fence => return Ok(Some(stale(seen))),
+            Some(seen) if seen == fence => return Ok(None),
+            Some(_) | None => account.tag(anchor, &[(fence::FENCE, fence.to_string())]).await?,
+        }
+    }
+    Ok(Some(Progress::Moving {
+        why: Some("the order's fence does not show on the service yet".into()),
+    }))
 }
 
 fn stale(seen: Fence) -> Progress {

@@ -135,6 +135,30 @@ fn fence(stage: &Stage) -> Value {
     own.unwrap()["value"].clone()
 }
 
+#[tokio::test]
+async fn a_fence_that_an_older_owner_overwrote_is_written_again_before_anything_is_changed() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let target = stage.target();
+    overwriting(&stage, 1);
+    let newer = order_of(&stage, 2, serving(0));
+    stage.provider().ensure(&target, &newer).await.unwrap();
+    assert_eq!((fence(&stage), asked(&stage, "UpdateService")), (json!("1.1.2"), 1));
+
+    let stubborn = Stage::build(Means::Native, CANARY).await;
+    overwriting(&stubborn, 1_000);
+    let progress = stubborn
+        .provider()
+        .ensure(&stubborn.target(), &order_of(&stubborn, 2, serving(0)))
+        .await;
+    assert!(matches!(progress.unwrap(), Progress::Moving { .. }));
+    assert_eq!(
+        asked(&stubborn, "UpdateService"),
+        0,
+        "nothing is changed under another's fence"
+    );
+    assert!(asked(&stubborn, "TagResource") < 10);
+}
+
 fn update(stage: &Stage, key: &str, value: Value) {
     let mut request = json!({"cluster": "prod", "service": "web"});
     request[key] = value;
