@@ -103,6 +103,43 @@ async fn what_somebody_configured_anew_since_is_what_is_restored() {
 }
 
 #[tokio::test]
+async fn a_new_revision_has_the_tags_of_the_one_before() {
+    let stage = Stage::build(Means::Native, CANARY).await;
+    let arn = stage.service()["taskDefinition"].clone();
+    let tags = json!([{"key": "team", "value": "payments"}, {"key": "cost-centre", "value": "4711"}]);
+    stage.ecs("TagResource", json!({"resourceArn": arn, "tags": tags}));
+    let target = Target {
+        release: Release::Image("registry.example.com/web:v3".into()),
+        ..stage.target()
+    };
+    let look = async || {
+        stage
+            .provider()
+            .observe(&target)
+            .await
+            .unwrap()
+            .observation
+            .candidate
+            .pinned
+    };
+    let first = look().await;
+    let described = stage.ecs(
+        "DescribeTaskDefinition",
+        json!({"taskDefinition": first, "include": ["TAGS"]}),
+    );
+    let tags = described["tags"].to_string();
+    for part in ["payments", "4711", "meridian/candidate"] {
+        assert!(tags.contains(part), "{part}: {tags}");
+    }
+    assert_eq!(look().await, first, "looking twice registers once");
+    stage.ecs(
+        "TagResource",
+        json!({"resourceArn": first, "tags": [{"key": "team", "value": "other"}]}),
+    );
+    assert_ne!(look().await, first, "a revision with other tags is another one");
+}
+
+#[tokio::test]
 async fn authentication_before_the_weights_keeps_its_secret() {
     let stage = Stage::build(Means::TwoServices, CANARY).await;
     let oidc = json!({

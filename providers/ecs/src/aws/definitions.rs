@@ -2,7 +2,9 @@
 
 use aws_sdk_ecs::config::retry::RetryConfig;
 use aws_sdk_ecs::operation::register_task_definition::RegisterTaskDefinitionInput;
-use aws_sdk_ecs::types::{ContainerDefinition, SortOrder, Tag, TaskDefinition, TaskDefinitionStatus};
+use aws_sdk_ecs::types::{
+    ContainerDefinition, SortOrder, Tag, TaskDefinition, TaskDefinitionField, TaskDefinitionStatus,
+};
 use meridian_engine::ports::failure::Failure;
 
 use super::failure::{Kind, Refusal};
@@ -12,6 +14,10 @@ use super::{Account, failure, text};
 const COMPARED_MAX: i32 = 10;
 /// Marks revisions that were registered here.
 const TAG: &str = "meridian/candidate";
+/// Tags that begin so are AWS's own, and nobody else may give them.
+const RESERVED: &str = "aws:";
+/// Tags on one resource.
+const TAGS_MAX: usize = 50;
 
 /// A task definition, as far as anybody else has to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +30,16 @@ pub struct Definition {
     pub is_active: bool,
 }
 
+/// A task definition and the tags that people have given it, sorted.
+struct Described {
+    sdk: TaskDefinition,
+    tags: Vec<Tag>,
+}
+
 impl Account {
     /// Reads a task definition by its ARN, its family or `family:revision`.
     pub async fn definition(&self, name: &str) -> Result<Definition, Failure> {
-        Ok(definition(&self.describe(name).await?))
+        Ok(definition(&self.describe(name).await?.sdk))
     }
 
     /// The revision that is like this one with another image in one container: found if there is one, else registered.
@@ -42,21 +54,22 @@ impl Account {
         let found = found.ok_or_else(|| {
             Failure::lasting(format!(
                 "the task definition {} has no container `{container}`",
-                text(template.task_definition_arn())
+                text(template.sdk.task_definition_arn())
             ))
         })?;
         found.image = Some(image.to_owned());
-        if registration(&template)? == wanted && template.status() == Some(&TaskDefinitionStatus::Active) {
-            return Ok(definition(&template));
+        if registration(&template)? == wanted && template.sdk.status() == Some(&TaskDefinitionStatus::Active) {
+            return Ok(definition(&template.sdk));
         }
         if let Some(same) = self.same(&wanted).await? {
-            return Ok(definition(&same));
+            return Ok(definition(&same.sdk));
         }
         self.register(wanted).await
     }
 
-    async fn describe(&self, name: &str) -> Result<TaskDefinition, Failure> {
-        let answer = self.ecs.describe_task_definition().task_definition(name).send().await;
+    async fn describe(&self, name: &str) -> Result<Described, Failure> {
+        let call = self.ecs.describe_task_definition().task_definition(name);
+        let answer = call.include(TaskDefinitionField::Tags).send().await;
         let answer = answer.map_err(|error| {
             let refusal = failure::of("ecs:DescribeTaskDefinition", &error);
             match refusal.kind {
@@ -65,12 +78,16 @@ impl Account {
                 _ => refusal.failure,
             }
         })?;
-        answer
+        let sdk = answer
             .task_definition
-            .ok_or_else(|| Failure::transient(format!("AWS describes nothing for the task definition `{name}`")))
+            .ok_or_else(|| Failure::transient(format!("AWS describes nothing for the task definition `{name}`")))?;
+        let is_theirs = |tag: &Tag| tag.key().is_some_and(|key| key != TAG && !key.starts_with(RESERVED));
+        let mut tags: Vec<Tag> = answer.tags.unwrap_or_default().into_iter().filter(is_theirs).collect();
+        tags.sort_by(|one, other| one.key().cmp(&other.key()));
+        Ok(Described { sdk, tags })
     }
 
-    async fn same(&self, wanted: &RegisterTaskDefinitionInput) -> Result<Option<TaskDefinition>, Failure> {
+    async fn same(&self, wanted: &RegisterTaskDefinitionInput) -> Result<Option<Described>, Failure> {
         let listed = self
             .ecs
             .list_task_definitions()
@@ -83,7 +100,7 @@ impl Account {
             .map_err(|error| failure::of("ecs:ListTaskDefinitions", &error))?;
         for arn in listed.task_definition_arns() {
             let found = self.describe(arn).await?;
-            if found.family == wanted.family && registration(&found)? == *wanted {
+            if found.sdk.family == wanted.family && registration(&found)? == *wanted {
                 return Ok(Some(found));
             }
         }
@@ -93,7 +110,11 @@ impl Account {
     async fn register(&self, wanted: RegisterTaskDefinitionInput) -> Result<Definition, Failure> {
         // One try: a second one after a lost answer would make a second revision. The next call finds the first.
         let once = aws_sdk_ecs::config::Builder::new().retry_config(RetryConfig::disabled());
-        let tag = Tag::builder().key(TAG).value("true").build();
+        let mut tags = wanted.tags.unwrap_or_default();
+        // Where there is room for one more.
+        if tags.len() < TAGS_MAX {
+            tags.push(Tag::builder().key(TAG).value("true").build());
+        }
         let call = self
             .ecs
             .register_task_definition()
@@ -113,7 +134,7 @@ impl Account {
             .set_ephemeral_storage(wanted.ephemeral_storage)
             .set_runtime_platform(wanted.runtime_platform)
             .set_enable_fault_injection(wanted.enable_fault_injection)
-            .tags(tag)
+            .set_tags(Some(tags))
             .customize()
             .config_override(once);
         let refused = |refusal: Refusal| refusal.failure;
@@ -138,7 +159,8 @@ fn definition(sdk: &TaskDefinition) -> Definition {
 }
 
 /// What has to be said to register a definition like this one. Empty lists and missing ones mean the same.
-fn registration(sdk: &TaskDefinition) -> Result<RegisterTaskDefinitionInput, Failure> {
+fn registration(described: &Described) -> Result<RegisterTaskDefinitionInput, Failure> {
+    let Described { sdk, tags } = described;
     let filled = |list: &Option<Vec<_>>| list.clone().filter(|list: &Vec<_>| !list.is_empty());
     RegisterTaskDefinitionInput::builder()
         .set_family(sdk.family.clone())
@@ -161,6 +183,7 @@ fn registration(sdk: &TaskDefinition) -> Result<RegisterTaskDefinitionInput, Fai
         .set_ephemeral_storage(sdk.ephemeral_storage.clone())
         .set_runtime_platform(sdk.runtime_platform.clone())
         .set_enable_fault_injection(sdk.enable_fault_injection.filter(|enabled| *enabled))
+        .set_tags(Some(tags.clone()).filter(|tags| !tags.is_empty()))
         .build()
         .map_err(|error| Failure::lasting(format!("the task definition cannot be copied: {error}")))
 }
@@ -171,17 +194,18 @@ mod tests {
 
     use aws_sdk_ecs::types::{ContainerDefinition, TaskDefinition};
 
-    use super::registration;
+    use super::{Described, registration};
 
     #[test]
     fn revisions_with_the_same_content_are_the_same() {
         let with = |image: &str, revision| {
             let container = ContainerDefinition::builder().name("app").image(image).build();
-            TaskDefinition::builder()
+            let sdk = TaskDefinition::builder()
                 .family("shop")
                 .container_definitions(container)
                 .revision(revision)
-                .build()
+                .build();
+            Described { sdk, tags: Vec::new() }
         };
         let (one, two, other) = (with("shop:v1", 1), with("shop:v1", 2), with("shop:v2", 3));
         assert_eq!(registration(&one).unwrap(), registration(&two).unwrap());
