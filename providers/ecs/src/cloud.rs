@@ -111,6 +111,7 @@ impl EcsCloud {
 
     async fn look(&self, account: &Account, settings: &Settings, target: &Target) -> Result<Observed, Failure> {
         let ground = look::ground(account, settings, &target.ladder).await?;
+        ground.is_one_target()?;
         ground.admits(settings, &target.ladder)?;
         let scene = Scene::look(account, settings, &ground, &[]).await?;
         scene.admits()?;
@@ -177,6 +178,10 @@ impl EcsCloud {
         order: &Order,
     ) -> Result<Progress, Failure> {
         let ground = look::ground(account, settings, &target.ladder).await?;
+        // Before anything is written: the fence of another target's run stands there.
+        if is_way_out(&order.desired().state) {
+            ground.is_one_target()?;
+        }
         if let Some(stale) = fenced(account, &ground, order.fence()).await? {
             return Ok(stale);
         }
@@ -302,7 +307,18 @@ async fn fenced(account: &Account, ground: &Ground, fence: Fence) -> Result<Opti
         Some(_) | None => {}
     }
     let anchor = &ground.anchor().arn;
-    account.tag(anchor, &[(fence::FENCE, fence.to_string())]).await?;
+    for (service, beside) in ground.beside() {
+        let mut marks = Vec::new();
+        if !service.tags.contains_key(fence::BESIDE) {
+            marks.push((fence::BESIDE, beside.to_owned()));
+        }
+        if service.arn == *anchor {
+            marks.push((fence::FENCE, fence.to_string()));
+        }
+        if !marks.is_empty() {
+            account.tag(&service.arn, &marks).await?;
+        }
+    }
     overtaken(account, ground, fence).await
 }
 

@@ -11,6 +11,11 @@ pub const FENCE: &str = "meridian/fence";
 /// The tag that names the service deployment up to which everything has been dealt with, as `claim deployment`: only what comes
 /// after it belongs to that claim's orders.
 pub const SINCE: &str = "meridian/since";
+/// The tag on each service of a target that names the other one, or says that there is none. It stays where it is once
+/// written: a service that is released alone and as one of two could be held by two runs at once.
+pub const BESIDE: &str = "meridian/beside";
+/// What [`BESIDE`] says where a service is released alone. No service has such a name.
+pub const ALONE: &str = "@alone";
 /// The tag that holds what was ordered to be deployed last, and after which service deployment: `claim deployment seconds
 /// definition`. ECS shows a deployment some time after it was ordered.
 pub const ORDERED: &str = "meridian/ordered";

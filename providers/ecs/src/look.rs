@@ -9,7 +9,7 @@ use crate::aws::Account;
 use crate::aws::services::Seen;
 use crate::diagnosis::{self, Evidence, Illness};
 use crate::facts::{Controller, Deployment, Forward, Health, Service};
-use crate::fence::Marks;
+use crate::fence::{self, Marks};
 use crate::native::{self, GATE};
 use crate::pair::{Arm, Slot};
 use crate::settings::{Mode, Settings};
@@ -48,6 +48,42 @@ impl Ground {
 
     pub fn first(&self) -> &Seen {
         self.services.first().expect("there is always a service")
+    }
+
+    /// The services, each with what is released together with it.
+    pub fn beside(&self) -> impl Iterator<Item = (&Service, &str)> {
+        let other = |one: &Service| {
+            let mut others = self
+                .services
+                .iter()
+                .map(|seen| &seen.facts)
+                .filter(|other| other.arn != one.arn);
+            others.next().map_or(fence::ALONE, |other| other.name.as_str())
+        };
+        self.services.iter().map(move |seen| (&seen.facts, other(&seen.facts)))
+    }
+
+    /// Whether no service of this target is part of another target too: two runs could hold it then, each under its own name.
+    ///
+    /// *Errors*: a lasting one that names the service and what it is part of.
+    pub fn is_one_target(&self) -> Result<(), Failure> {
+        for (service, beside) in self.beside() {
+            let name = &service.name;
+            let known = match service.tags.get(fence::BESIDE).map(String::as_str) {
+                Some(known) if known != beside => known,
+                Some(_) | None => continue,
+            };
+            let as_known = match known {
+                fence::ALONE => "alone".to_owned(),
+                other => format!("as one of two, beside `{other}`"),
+            };
+            return Err(Failure::lasting(format!(
+                "the service `{name}` has been released {as_known}, and another run could hold it so: name it in the same way, or \
+                 remove its tag `{}` once no run has it open",
+                fence::BESIDE
+            )));
+        }
+        Ok(())
     }
 
     /// The container behind the load balancer.

@@ -278,6 +278,39 @@ async fn what_ecs_keeps_shorter_than_the_bake_is_told() {
 }
 
 #[tokio::test]
+async fn a_service_is_released_alone_or_as_one_of_two_and_not_both() {
+    let alone = |stage: &Stage, name: &str| {
+        let mut target = stage.target();
+        target.settings.as_object_mut().unwrap().remove("services");
+        target.settings.as_object_mut().unwrap().remove("listenerRules");
+        target.settings["service"] = json!(name);
+        target.ladder.rungs.remove(0);
+        target
+    };
+    let stage = Stage::build(Means::TwoServices, CANARY).await;
+    let pair = order_of(&stage, 1, serving(0));
+    assert_eq!(arrived(&stage, &stage.target(), &pair).await, Progress::Settled);
+    for name in ["web-blue", "web-green"] {
+        let why = refused(&stage, &alone(&stage, name)).await;
+        assert!(why.contains("web-blue") && why.contains("web-green"), "{why}");
+    }
+    for name in ["web-blue", "web-green"] {
+        let stage = Stage::build(Means::TwoServices, CANARY).await;
+        if name == "web-green" {
+            stage.ecs(
+                "UpdateService",
+                json!({"cluster": "prod", "service": name, "desiredCount": 1}),
+            );
+            stage.account.advance(Duration::from_secs(60));
+        }
+        let single = order_of(&stage, 1, serving(0));
+        assert_eq!(arrived(&stage, &alone(&stage, name), &single).await, Progress::Settled);
+        let why = refused(&stage, &stage.target()).await;
+        assert!(why.contains(name) && why.contains("alone"), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn deployments_are_read_to_the_last_page() {
     let stage = Stage::build(Means::Native, CANARY).await;
     stage.account.page_size(1);
