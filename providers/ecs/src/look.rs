@@ -12,7 +12,7 @@ use crate::facts::{Controller, Deployment, Forward, Health, Service};
 use crate::fence::{self, Marks};
 use crate::native::{self, GATE};
 use crate::pair::{Arm, Slot};
-use crate::settings::{Mode, Settings};
+use crate::settings::{Mode, NO_ALARMS, Settings};
 use crate::strategy::{self, Strategy};
 use crate::weights;
 
@@ -187,6 +187,9 @@ impl Ground {
         match self.means {
             Means::Native(_) => climbs(settings, first, ladder)?,
             Means::TaskSets | Means::TwoServices => {
+                if settings.alarms.is_some() {
+                    return Err(NO_ALARMS.into());
+                }
                 for rung in &ladder.rungs {
                     weights::of(rung.exposure.traffic())?;
                 }

@@ -54,6 +54,9 @@ const SETTINGS: &[SettingKey] = &[
     ),
 ];
 
+/// Why alarms go with ECS's own deployments alone.
+pub const NO_ALARMS: &str = "`alarms` act in native deployments only; watch a metric with a gate instead";
+
 const fn required(name: &'static str, summary: &'static str) -> SettingKey {
     SettingKey {
         name,
@@ -335,8 +338,8 @@ impl Settings {
             Mode::Auto if self.green.is_some() && self.rules.production.is_none() => {
                 Err("`services` need `listenerRules.production`".into())
             }
-            Mode::TaskSets | Mode::TwoServices if self.alarms.is_some() => {
-                Err("`alarms` act in native deployments only; watch a metric with a gate instead".into())
+            Mode::Auto | Mode::TaskSets | Mode::TwoServices if self.alarms.is_some() && !self.may_be_native() => {
+                Err(NO_ALARMS.into())
             }
             Mode::Auto | Mode::Native | Mode::TaskSets | Mode::TwoServices => Ok(()),
         }
@@ -483,6 +486,13 @@ mod tests {
                 "role.externalId",
             ),
             (json!({"region": "eu-west-1", "cluster": "prod"}), "service"),
+            (
+                json!({
+                    "region": "eu-west-1", "cluster": "prod", "alarms": ["a"],
+                    "services": {"blue": "a", "green": "b"}, "listenerRules": {"production": RULE},
+                }),
+                "`alarms` act in native",
+            ),
             (json!([]), "expected"),
         ] {
             let why = read(&settings).unwrap_err();

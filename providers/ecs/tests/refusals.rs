@@ -278,6 +278,19 @@ async fn what_ecs_keeps_shorter_than_the_bake_is_told() {
 }
 
 #[tokio::test]
+async fn alarms_that_nobody_would_watch_are_refused() {
+    let sets = Stage::build(Means::TaskSets, CANARY).await;
+    let mut target = sets.target();
+    target.settings["alarms"] = json!(["too-many-errors"]);
+    assert!(refused(&sets, &target).await.contains("`alarms`"));
+    let pair = Stage::build(Means::TwoServices, CANARY).await;
+    let mut target = pair.target();
+    target.settings["alarms"] = json!(["too-many-errors"]);
+    let why = (meridian_ecs::kind().read.0)(&target.settings).unwrap_err();
+    assert!(why.contains("`alarms`"), "certain from the settings alone: {why}");
+}
+
+#[tokio::test]
 async fn a_service_is_released_alone_or_as_one_of_two_and_not_both() {
     let alone = |stage: &Stage, name: &str| {
         let mut target = stage.target();
