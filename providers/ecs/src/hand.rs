@@ -55,8 +55,10 @@ impl Hand<'_> {
                 self.account
                     .tag(&self.ground.anchor().arn, &[(fence::STEP, mark)])
                     .await?;
-                self.account.go_on(deployment, hook).await?;
-                format!("ECS is let go on to {to}")
+                match self.account.go_on(deployment, hook).await? {
+                    Some(refused) => format!("ECS is let go on to {to}, and its hook does not wait: {refused}"),
+                    None => format!("ECS is let go on to {to}"),
+                }
             }
             native::Step::RollBack { deployment, hook } => {
                 self.mark_since(Some(deployment)).await?;

@@ -104,16 +104,17 @@ impl Account {
     }
 
     /// Lets a paused deployment go on. A hook that no longer waits is no failure: somebody was faster, or our answer got lost.
-    pub async fn go_on(&self, deployment: &str, hook: &str) -> Result<(), Failure> {
+    /// What ECS says then is answered, for whoever wonders why it does not go on.
+    pub async fn go_on(&self, deployment: &str, hook: &str) -> Result<Option<String>, Failure> {
         let answered = self
             .answer_hook(deployment, hook, DeploymentLifecycleHookAction::Continue)
             .await;
         match answered {
             Err(refusal) if matches!(refusal.kind, Kind::Invalid | Kind::Conflict | Kind::Missing) => {
                 tracing::debug!(deployment, hook, why = %refusal.failure, "the hook no longer waits");
-                Ok(())
+                Ok(Some(refusal.failure.what))
             }
-            other => other.map_err(Failure::from),
+            other => other.map(|()| None).map_err(Failure::from),
         }
     }
 
