@@ -4,6 +4,7 @@
 mod app_configuration;
 mod app_service;
 mod flags;
+mod story;
 mod swaps;
 
 use std::collections::BTreeMap;

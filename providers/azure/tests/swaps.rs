@@ -4,122 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use meridian_conformance::rig::Rig as _;
-use meridian_doubles::azure::app_service::{Behaviour, NewSite, Rule};
+use meridian_doubles::azure::app_service::{Behaviour, NewSite};
 use meridian_engine::ports::failure::Lasting;
-use meridian_engine::ports::provider::{Fence, Observed, Order, Provider as _, Target};
-use meridian_engine::run::effect::{Desired, DesiredState, Progress};
-use meridian_engine::run::version::Version;
-use meridian_workflows::share::Share;
-use meridian_workflows::workflow::{Exposure, Release};
-use serde_json::{Value, json};
+use meridian_engine::ports::provider::Provider as _;
+use meridian_engine::run::effect::{DesiredState, Progress};
+use meridian_workflows::workflow::Release;
+use serde_json::json;
 
 use crate::app_service::{BASELINE, Bench, CANDIDATE};
-
-/// A release under way at a bench.
-struct Story {
-    bench: Bench,
-    target: Target,
-    candidate: Version,
-    baseline: Version,
-    seq: u64,
-}
-
-fn traffic(percent: u16) -> DesiredState {
-    DesiredState::Serving(Exposure::Traffic(Share::percent(percent).unwrap()))
-}
-
-impl Story {
-    async fn of(bench: Bench) -> Story {
-        let settings = bench.settings();
-        Story::with(bench, settings).await
-    }
-
-    async fn with(bench: Bench, settings: Value) -> Story {
-        let target = bench.target_of(settings, CANDIDATE);
-        Story::at(bench, target).await
-    }
-
-    async fn at(bench: Bench, target: Target) -> Story {
-        let observed = bench.cloud().observe(&target).await.unwrap().observation;
-        Story {
-            candidate: observed.candidate,
-            baseline: observed.serving.unwrap(),
-            bench,
-            target,
-            seq: 0,
-        }
-    }
-
-    fn order(&mut self, state: DesiredState) -> Order {
-        self.seq += 1;
-        let desired = Desired {
-            candidate: self.candidate.clone(),
-            baseline: self.baseline.clone(),
-            state,
-        };
-        let fence = Fence {
-            claim: 1,
-            epoch: 1,
-            seq: self.seq,
-        };
-        Order::rehearsed(desired, fence)
-    }
-
-    async fn ask(&self, order: &Order) -> Progress {
-        self.bench.cloud().ensure(&self.target, order).await.unwrap()
-    }
-
-    /// Asks every two seconds until an answer is like that.
-    async fn until(&mut self, state: DesiredState, like: impl Fn(&Progress) -> bool) -> Progress {
-        let order = self.order(state);
-        for _ in 0..900 {
-            let progress = self.ask(&order).await;
-            if like(&progress) {
-                return progress;
-            }
-            self.bench.advance(Duration::from_secs(2));
-        }
-        panic!("nothing like that within half an hour");
-    }
-
-    async fn settle(&mut self, state: DesiredState) {
-        let ended = self
-            .until(state, |progress| !matches!(progress, Progress::Moving { .. }))
-            .await;
-        assert_eq!(ended, Progress::Settled);
-    }
-
-    async fn stuck(&mut self, state: DesiredState) -> String {
-        match self
-            .until(state, |progress| !matches!(progress, Progress::Moving { .. }))
-            .await
-        {
-            Progress::Stuck { why } => why,
-            other => panic!("{other:?} instead of stuck"),
-        }
-    }
-
-    async fn look(&self) -> Observed {
-        self.bench.cloud().observe(&self.target).await.unwrap()
-    }
-
-    async fn diagnosis(&self) -> String {
-        self.look().await.observation.diagnosis.unwrap_or_default()
-    }
-
-    /// How often something was asked for, by the end of its path.
-    fn count(&self, end: &str) -> u64 {
-        self.bench
-            .served
-            .wire
-            .count(|exchange| exchange.asked.uri.path().ends_with(end))
-    }
-
-    fn image(&self, slot: &str) -> String {
-        let standing = self.bench.tenant.standing("shop").unwrap();
-        standing.slot(slot).unwrap().image.clone().unwrap()
-    }
-}
+use crate::story::{Story, ruled, traffic};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_preview_that_fails_is_cancelled_on_both_sides() {
@@ -321,13 +214,6 @@ async fn what_stands_in_the_way_is_found_before_anything_is_touched() {
         without.cloud().observe(&without.target()).await.is_ok(),
         "only a preview minds authentication"
     );
-}
-
-fn ruled(slot: &str, percent: f64) -> Rule {
-    serde_json::from_value(json!({
-        "name": slot, "actionHostName": format!("shop-{slot}.azurewebsites.net"), "reroutePercentage": percent,
-    }))
-    .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
