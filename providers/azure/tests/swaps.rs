@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use meridian_conformance::rig::Rig as _;
+use meridian_conformance::rig::{Fault, Rig as _, Strike};
 use meridian_doubles::azure::app_service::{Behaviour, NewSite};
+use meridian_doubles::wire::Exchange;
 use meridian_engine::ports::failure::Lasting;
 use meridian_engine::ports::provider::Provider as _;
 use meridian_engine::run::effect::{DesiredState, Progress};
@@ -48,6 +49,43 @@ async fn a_preview_that_fails_is_cancelled_on_both_sides() {
     assert!(story.diagnosis().await.contains("exit code 7"));
     story.settle(DesiredState::Reverted).await;
     story.settle(DesiredState::Withdrawn).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preview_that_never_came_about_is_not_taken_for_one_that_passed() {
+    for fault in [
+        Fault::TooManyRequests { retry_after: 1 },
+        Fault::Status(409),
+        Fault::Status(503),
+    ] {
+        let mut story = Story::of(Bench::new(true).await).await;
+        story.settle(traffic(10)).await;
+        let wire = &story.bench.served.wire;
+        wire.fault(fault, Strike::next(1), |asked| {
+            asked.path().ends_with("/applySlotConfig")
+        });
+        let order = story.order(traffic(100));
+        loop {
+            match story.bench.cloud().ensure(&story.target, &order).await {
+                Ok(Progress::Settled) => break,
+                Ok(Progress::Moving { .. }) => {}
+                Ok(other) => panic!("{other:?}"),
+                Err(failure) => assert_ne!(failure.lasting, Lasting::Yes, "{failure}"),
+            }
+            story.bench.advance(Duration::from_secs(2));
+        }
+        let journal = story.bench.served.wire.journal();
+        let done = |end: &str| {
+            let like = |exchange: &Exchange| exchange.is_applied && exchange.asked.path().ends_with(end);
+            journal.iter().position(like)
+        };
+        let (applied, swapped) = (done("/applySlotConfig"), done("/slotsswap"));
+        assert!(
+            applied.is_some() && applied < swapped,
+            "{fault:?}: {applied:?}, {swapped:?}"
+        );
+        assert_eq!(story.image("production"), CANDIDATE);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -263,11 +263,7 @@ impl Act<'_> {
                 self.site.tell(Whose::Slot, "stop").await?;
                 moving("the slot is stopped")
             }
-            Step::Preview => {
-                self.note(Phase::Preview { since: self.now }).await?;
-                self.site.preview().await?;
-                moving("production's settings are applied to the slot, which restarts with them")
-            }
+            Step::Preview => self.preview().await,
             Step::Reset(phase) => {
                 // Both sides, as the platform's own tool does it: either may have been given the other's settings.
                 for whose in [Whose::Slot, Whose::Production] {
@@ -392,6 +388,24 @@ impl Act<'_> {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Orders the first phase of a swap. It is written down before, so that whoever comes next takes it back where it must be.
+    async fn preview(&mut self) -> Result<Progress, Failure> {
+        let before = self.memory.phase.clone();
+        self.note(Phase::Preview { since: self.now }).await?;
+        match self.site.preview().await {
+            Ok(()) => moving("production's settings are applied to the slot, which restarts with them"),
+            Err(Trouble {
+                failure,
+                fate: Fate::Refused { .. },
+            }) => {
+                self.note(before).await?;
+                Err(failure)
+            }
+            // It may have been carried out: what the slot shows decides.
+            Err(trouble) => Err(trouble.failure),
+        }
     }
 
     /// Orders a swap. It is written down before, because a swap that is ordered twice undoes itself.

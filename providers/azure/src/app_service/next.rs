@@ -318,12 +318,20 @@ fn across(seen: &Seen, wish: &Wish, lie: Lie, now: Timestamp) -> Step {
 const PREVIEW_SHOWS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The slot runs with production's settings: it is checked once more, and the swap is completed or taken back.
+///
+/// *Guarantees*: nothing is proven, and nothing swapped, while the platform does not show the preview: a slot that is fit under its
+/// own settings says nothing about production's.
 fn previewed(seen: &Seen, wish: &Wish, since: Timestamp, now: Timestamp) -> Step {
-    if !seen.in_preview && Duration::between(since, now) > PREVIEW_SHOWS_WITHIN {
-        return Step::Note(
-            Phase::Idle,
-            "the first phase of the swap was taken back by somebody else".to_owned(),
-        );
+    if !seen.in_preview {
+        return if Duration::between(since, now) > PREVIEW_SHOWS_WITHIN {
+            Step::Note(
+                Phase::Idle,
+                "the slot does not show the first phase of the swap: it never began, or somebody else took it back; it is given again"
+                    .to_owned(),
+            )
+        } else {
+            Step::Wait("the first phase of the swap was ordered and is not shown yet".to_owned())
+        };
     }
     if !seen.share.is_zero() {
         return Step::Ramp(Share::ZERO);

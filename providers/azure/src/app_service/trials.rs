@@ -50,6 +50,10 @@ struct World {
     hangs: bool,
     /// The order's answer is lost, this many times.
     losses: u32,
+    /// The order of a preview is lost on its way, this many times.
+    lost_previews: u32,
+    /// Whether a swap forth leads over a preview.
+    is_previewing: bool,
 }
 
 impl World {
@@ -70,6 +74,8 @@ impl World {
             broken: None,
             hangs: false,
             losses: 0,
+            lost_previews: 0,
+            is_previewing: false,
         }
     }
 
@@ -122,6 +128,7 @@ impl World {
 
     /// One call: the step that it took, none where it only looked.
     fn call(&mut self, wish: &Wish) -> Step {
+        self.is_previewing = wish.preview;
         let mut seen = self.seen();
         let mut step = next(&seen, wish, self.now);
         while let Step::Prove(whose) = step {
@@ -165,7 +172,8 @@ impl World {
             Step::Preview => {
                 assert!(self.share.is_zero(), "the slot restarts in a preview");
                 self.memory.phase = Phase::Preview { since: self.now };
-                self.in_preview = true;
+                self.in_preview = self.lost_previews == 0;
+                self.lost_previews = self.lost_previews.saturating_sub(1);
             }
             Step::Reset(phase) => {
                 self.in_preview = false;
@@ -182,6 +190,10 @@ impl World {
             "after a swap the rule would lead to the other version"
         );
         assert!(self.slot.is_running);
+        assert!(
+            way == Way::Back || !self.is_previewing || self.in_preview,
+            "a swap is completed out of its preview"
+        );
         if self.running.is_some() {
             return;
         }
@@ -266,8 +278,9 @@ proptest! {
         preview in any::<bool>(),
         slot in prop_oneof![Just("v1"), Just("v2"), Just("v0")],
         losses in 0_u32..3,
+        lost_previews in 0_u32..3,
     ) {
-        let mut world = World { losses, ..World::of("v1", slot) };
+        let mut world = World { losses, lost_previews, ..World::of("v1", slot) };
         let (last, _) = *orders.last().unwrap();
         for (goal, calls) in &orders {
             world.claim();
@@ -307,6 +320,16 @@ fn a_lost_answer_does_not_swap_twice() {
         ..World::of("v1", "v2")
     };
     assert_eq!(world.arrive(&wish(Goal::Full, false)), Step::Settled);
+    assert_eq!(world.swaps, 1);
+}
+
+#[test]
+fn a_preview_that_never_shows_is_given_again() {
+    let mut world = World {
+        lost_previews: 1,
+        ..World::of("v1", "v2")
+    };
+    assert_eq!(world.arrive(&wish(Goal::Full, true)), Step::Settled);
     assert_eq!(world.swaps, 1);
 }
 
