@@ -6,6 +6,7 @@ mod app_service;
 mod flags;
 mod story;
 mod swaps;
+mod ways_back;
 
 use std::collections::BTreeMap;
 

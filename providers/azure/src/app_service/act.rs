@@ -180,6 +180,12 @@ impl Act<'_> {
         Rules::of(&self.shown.production.config)
     }
 
+    /// The share that the rules give to the slot. Where they make no sense it is taken for all of it: the way down is to be taken
+    /// then too, and the way up is refused by [`Rules::foreign`].
+    fn share(&self) -> Share {
+        self.rules().share(self.host()).unwrap_or(Share::FULL)
+    }
+
     async fn seen(&self) -> Result<Seen, Failure> {
         let operation = match &self.memory.phase {
             Phase::Swapping(Swap { link: Some(link), .. }) => self.cloud.polled(self.site, link, self.now).await?,
@@ -198,7 +204,8 @@ impl Act<'_> {
         Ok(Seen {
             production: side(&self.shown.production),
             slot: side(&self.shown.slot),
-            share: self.rules().share(self.host()).map_err(Failure::lasting)?,
+            share: self.share(),
+            is_restless: self.rules().is_restless(self.host()),
             in_preview: preview.is_some(),
             is_busy: self.shown.production.property("inProgressOperationId").is_some(),
             // A stamp is compared as a word of a tag, so it must be one.
@@ -212,11 +219,12 @@ impl Act<'_> {
 
     /// The next step, with a look at what it depends on.
     async fn decide(&self, wish: &Wish) -> Result<Step, Failure> {
-        let rises = matches!(wish.goal, Goal::Share(_) | Goal::Full | Goal::Promoted);
-        if rises && let Some(why) = self.rules().foreign(self.host(), &self.site.settings.slot) {
+        let mut seen = self.seen().await?;
+        // Traffic comes down whatever others have made of the rules beside ours.
+        let falls = next::comes_down(&seen, wish) || self.has_come_down(wish);
+        if !falls && let Some(why) = self.rules().foreign(self.host(), &self.site.settings.slot) {
             return Ok(Step::Stuck(why));
         }
-        let mut seen = self.seen().await?;
         loop {
             let step = next::next(&seen, wish, self.now);
             let whose = match step {
@@ -234,6 +242,18 @@ impl Act<'_> {
                 Whose::Slot => seen.slot_fitness = Some(fitness),
                 Whose::Production => seen.production_fitness = Some(fitness),
             }
+        }
+    }
+
+    /// Whether the order is one back, or has brought the share down to what it asks for.
+    fn has_come_down(&self, wish: &Wish) -> bool {
+        match wish.goal {
+            Goal::Reverted | Goal::Withdrawn => true,
+            Goal::Share(share) => {
+                let of_order = self.memory.ramped.filter(|ramped| ramped.fence == self.order.fence());
+                of_order.is_some_and(|ramped| ramped.is_lower && ramped.share == share)
+            }
+            Goal::Full | Goal::Promoted => false,
         }
     }
 
@@ -285,7 +305,7 @@ impl Act<'_> {
 
     async fn ramp(&mut self, share: Share) -> Result<Progress, Failure> {
         let rules = self.rules();
-        let stood = rules.share(self.host()).map_err(Failure::lasting)?;
+        let stood = self.share();
         let slot = self.site.settings.slot.clone();
         let fence = self.order.fence();
         let written = self
@@ -307,7 +327,12 @@ impl Act<'_> {
         let until = (share < stood).then(|| PINNED_FOR.after(self.now));
         let memory = Memory {
             pinned_until: until.or(self.memory.pinned_until),
-            ramped: Some(Ramped { fence, share, again }),
+            ramped: Some(Ramped {
+                fence,
+                share,
+                again,
+                is_lower: share < stood || written.is_some_and(|written| written.is_lower),
+            }),
             ..self.memory.clone()
         };
         self.remember(memory).await?;

@@ -14,6 +14,9 @@ const NOTE: [&str; 3] = ["meridian-note", "meridian-note-2", "meridian-note-3"];
 const PINNED: &str = "meridian-pinned-until";
 const RAMPED: &str = "meridian-ramped";
 
+/// The word for a share that was brought down.
+const LOWER: &str = "lower";
+
 /// Azure's limit for a tag's value.
 const VALUE_MAX: usize = 256;
 
@@ -36,6 +39,8 @@ pub(crate) struct Ramped {
     pub(crate) fence: Fence,
     pub(crate) share: Share,
     pub(crate) again: u32,
+    /// Whether the order brought the share down to this.
+    pub(crate) is_lower: bool,
 }
 
 impl Ramped {
@@ -44,11 +49,26 @@ impl Ramped {
         let fence = fence::parse(words.next()?).ok()?;
         let share = Share::from_basis_points(words.next()?.parse().ok()?).ok()?;
         let again = words.next()?.parse().ok()?;
-        words.next().is_none().then_some(Ramped { fence, share, again })
+        let is_lower = match words.next() {
+            None => false,
+            Some(LOWER) => true,
+            Some(_) => return None,
+        };
+        words.next().is_none().then_some(Ramped {
+            fence,
+            share,
+            again,
+            is_lower,
+        })
     }
 
     fn text(self) -> String {
-        format!("{} {} {}", self.fence, self.share.basis_points(), self.again)
+        let lower = if self.is_lower {
+            format!(" {LOWER}")
+        } else {
+            String::new()
+        };
+        format!("{} {} {}{lower}", self.fence, self.share.basis_points(), self.again)
     }
 }
 
@@ -277,10 +297,11 @@ mod tests {
         #[test]
         fn what_is_remembered_survives_the_tags(
             phase in phases(), earlier in phases(), serial in any::<u64>(), seq in any::<u64>(), pinned in any::<bool>(),
+            is_lower in any::<bool>(),
         ) {
             let fence = Some(Fence { claim: 3, epoch: 2, seq });
             let pinned_until = pinned.then(|| Timestamp::from_second(1_800_000_000).unwrap());
-            let ramped = fence.filter(|_| pinned).map(|fence| Ramped { fence, share: Share::FULL, again: 3 });
+            let ramped = fence.filter(|_| pinned).map(|fence| Ramped { fence, share: Share::FULL, again: 3, is_lower });
             let memory = Memory { fence, serial, phase, pinned_until, ramped };
             let mut tags = Memory { phase: earlier, ..Memory::NONE }.tags();
             tags.as_object_mut().unwrap().extend(memory.tags().as_object().unwrap().clone());

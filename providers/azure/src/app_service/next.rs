@@ -16,6 +16,8 @@ pub(crate) struct Seen {
     pub(crate) slot: Side,
     /// The part of production's traffic that a ramp-up rule sends to the slot.
     pub(crate) share: Share,
+    /// Whether that rule changes by itself.
+    pub(crate) is_restless: bool,
     /// Whether the slot runs with production's slot settings, the first phase of a swap.
     pub(crate) in_preview: bool,
     /// Whether the platform says that some operation is under way on the site.
@@ -189,6 +191,11 @@ pub(crate) fn next(seen: &Seen, wish: &Wish, now: Timestamp) -> Step {
     }
 }
 
+/// Whether traffic is to be taken off the candidate before anything else.
+pub(crate) fn comes_down(seen: &Seen, wish: &Wish) -> bool {
+    lowered(seen, wish, lie(seen, wish)).is_some()
+}
+
 /// The share that the ramp-up rule must come down to before anything else.
 fn lowered(seen: &Seen, wish: &Wish, lie: Lie) -> Option<Share> {
     let most = match (wish.goal, lie) {
@@ -199,7 +206,9 @@ fn lowered(seen: &Seen, wish: &Wish, lie: Lie) -> Option<Share> {
         // The slot holds another version than the rule was made for.
         (Goal::Share(_) | Goal::Full | Goal::Promoted, _) | (Goal::Reverted | Goal::Withdrawn, _) => Share::ZERO,
     };
-    (seen.share > most).then_some(most)
+    // A rule at 0 % that climbs by itself would send users back to what was taken from them.
+    let climbs = seen.is_restless && matches!(wish.goal, Goal::Reverted | Goal::Withdrawn);
+    (seen.share > most || climbs).then_some(most)
 }
 
 /// A release of what already serves moves nothing.

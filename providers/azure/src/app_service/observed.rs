@@ -150,7 +150,9 @@ fn is_open(memory: &Memory, share: Share) -> bool {
         | Phase::Swapping(_)
         | Phase::Swapped { .. }
         | Phase::Failed { .. } => true,
-        Phase::Idle | Phase::Fit { .. } | Phase::Released => memory.fence.is_some() && !share.is_zero(),
+        // A way back is read before its slot is released.
+        Phase::Idle | Phase::Fit { .. } => memory.fence.is_some(),
+        Phase::Released => memory.fence.is_some() && !share.is_zero(),
     }
 }
 

@@ -31,11 +31,17 @@ impl Rules {
             .ok_or_else(|| format!("the ramp-up rules send more than 100% to `{host}`"))
     }
 
+    /// Whether the rule that leads to this host changes by itself.
+    pub(crate) fn is_restless(&self, host: &str) -> bool {
+        self.0
+            .iter()
+            .any(|rule| leads_to(rule, host) && changes_by_itself(rule))
+    }
+
     /// Why these rules cannot be worked with beside ours, where they cannot.
     pub(crate) fn foreign(&self, host: &str, slot: &str) -> Option<String> {
         for rule in &self.0 {
             let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default();
-            let has = |key: &str| rule.get(key).is_some_and(|value| !value.is_null());
             let points = match percentage(rule) {
                 Ok(points) => points,
                 Err(why) => return Some(why),
@@ -49,7 +55,7 @@ impl Rules {
                 }
                 continue;
             }
-            if has("changeStep") || has("changeIntervalInMinutes") || has("changeDecisionCallbackUrl") {
+            if changes_by_itself(rule) {
                 return Some(format!(
                     "the ramp-up rule of slot `{slot}` changes by itself, so that its share cannot be held"
                 ));
@@ -67,6 +73,11 @@ impl Rules {
         }
         json!({"properties": {"experiments": {"rampUpRules": rules}}})
     }
+}
+
+fn changes_by_itself(rule: &Value) -> bool {
+    let has = |key: &str| rule.get(key).is_some_and(|value| !value.is_null());
+    has("changeStep") || has("changeIntervalInMinutes") || has("changeDecisionCallbackUrl")
 }
 
 fn leads_to(rule: &Value, host: &str) -> bool {

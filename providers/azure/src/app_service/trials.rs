@@ -103,6 +103,7 @@ impl World {
             production: self.production.clone(),
             slot: self.slot.clone(),
             share: self.share,
+            is_restless: false,
             in_preview: self.in_preview,
             is_busy: self.running.is_some(),
             last_swap: Some(format!("s{}", self.swaps)),
