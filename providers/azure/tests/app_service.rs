@@ -138,13 +138,24 @@ impl Rig for Bench {
         let standing = self.tenant.standing("shop").unwrap();
         let share = |percent: f64| Share::from_basis_points((percent * 100.0).round() as u16).unwrap();
         let version = |image: &str| Version::named(Release::Image(image.to_owned()).version());
+        // A slot that was released and runs on for clients whose cookies hold them there is no capacity that anybody counts on:
+        // stopping it would be an outage for them, and `ways_back` sees it stopped once their hour is over.
+        let production = standing.slot("production").unwrap();
+        let is_released = production
+            .tags
+            .get("meridian-phase")
+            .is_some_and(|phase| phase.starts_with("released "));
+        let now = *self.now.lock();
+        let pinned_until = production.tags.get("meridian-pinned-until");
+        let is_pinned = pinned_until.is_some_and(|until| until.parse::<Timestamp>().is_ok_and(|until| until > now));
+        let is_kept_for_pins = is_released && is_pinned && standing.share_of(CANDIDATE) == 0.0;
         Truth {
             candidate_share: share(standing.share_of(CANDIDATE)),
             lost: share(standing.lost()),
             standing: standing
                 .slots
                 .iter()
-                .filter(|slot| slot.ready > 0)
+                .filter(|slot| slot.ready > 0 && !(slot.slot == "staging" && is_kept_for_pins))
                 .filter_map(|slot| slot.image.as_deref().map(version))
                 .collect(),
             writes: Some(self.served.wire.writes()),

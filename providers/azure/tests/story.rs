@@ -47,6 +47,15 @@ impl Story {
         }
     }
 
+    /// The next release at the same bench.
+    pub async fn onwards(self, target: Target) -> Story {
+        let seq = self.seq;
+        Story {
+            seq,
+            ..Story::at(self.bench, target).await
+        }
+    }
+
     pub fn order(&mut self, state: DesiredState) -> Order {
         self.seq += 1;
         let desired = Desired {

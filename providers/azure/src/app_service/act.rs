@@ -324,7 +324,8 @@ impl Act<'_> {
         let body = rules.with(self.host(), &slot, share);
         self.site.set_config(Whose::Production, &body).await?;
         // The traffic first: what is remembered of it is a report, and can be lost.
-        let until = (share < stood).then(|| PINNED_FOR.after(self.now));
+        let was = self.memory.ramped.map_or(stood, |ramped| stood.max(ramped.share));
+        let until = (share < was).then(|| PINNED_FOR.after(self.now));
         let memory = Memory {
             pinned_until: until.or(self.memory.pinned_until),
             ramped: Some(Ramped {
@@ -343,7 +344,7 @@ impl Act<'_> {
         };
         match until {
             Some(until) => moving(format!(
-                "{drifted}traffic to slot `{slot}` goes from {stood} to {share}; {}",
+                "{drifted}traffic to slot `{slot}` goes from {was} to {share}; {}",
                 pinned(&slot, until)
             )),
             None => moving(format!("{drifted}{share} of the traffic is sent to slot `{slot}`")),
@@ -398,7 +399,12 @@ impl Act<'_> {
             Arm::Candidate => &wish.candidate,
             Arm::Baseline => &wish.baseline,
         };
-        moving(format!("`{content}` is deployed to slot `{}`", self.site.settings.slot))
+        let slot = &self.site.settings.slot;
+        let deployed = format!("`{content}` is deployed to slot `{slot}`");
+        match self.memory.pinned_until.filter(|until| *until > self.now) {
+            Some(until) => moving(format!("{deployed}, which restarts; {}", pinned(slot, until))),
+            None => moving(deployed),
+        }
     }
 
     /// Sets the platform's warm-up request where the settings name one.

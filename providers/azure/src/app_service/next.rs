@@ -180,7 +180,7 @@ pub(crate) fn next(seen: &Seen, wish: &Wish, now: Timestamp) -> Step {
                 Lie::After | Lie::Replaced => arrived(seen, wish, lie, now),
                 Lie::Foreign => foreign(seen, wish),
             },
-            Goal::Reverted | Goal::Withdrawn => home(seen, wish, lie).unwrap_or_else(|| reverted(seen, wish, lie)),
+            Goal::Reverted | Goal::Withdrawn => home(seen, wish, lie).unwrap_or_else(|| reverted(seen, wish, lie, now)),
         }
     };
     match step {
@@ -206,9 +206,11 @@ fn lowered(seen: &Seen, wish: &Wish, lie: Lie) -> Option<Share> {
         // The slot holds another version than the rule was made for.
         (Goal::Share(_) | Goal::Full | Goal::Promoted, _) | (Goal::Reverted | Goal::Withdrawn, _) => Share::ZERO,
     };
-    // A rule at 0 % that climbs by itself would send users back to what was taken from them.
-    let climbs = seen.is_restless && matches!(wish.goal, Goal::Reverted | Goal::Withdrawn);
-    (seen.share > most || climbs).then_some(most)
+    let goes_back = matches!(wish.goal, Goal::Reverted | Goal::Withdrawn);
+    // A rule at 0 % that climbs by itself would send users back to what was taken from them. One that somebody else took away
+    // has left clients pinned, of which a note is made as of those of our own.
+    let has_left = seen.memory.ramped.is_some_and(|ramped| ramped.share > seen.share);
+    (seen.share > most || goes_back && (seen.is_restless || has_left)).then_some(most)
 }
 
 /// A release of what already serves moves nothing.
@@ -396,7 +398,7 @@ fn arrived(seen: &Seen, wish: &Wish, lie: Lie, now: Timestamp) -> Step {
 }
 
 /// The baseline stands in production, and nobody is sent to the slot.
-fn reverted(seen: &Seen, wish: &Wish, lie: Lie) -> Step {
+fn reverted(seen: &Seen, wish: &Wish, lie: Lie, now: Timestamp) -> Step {
     if !seen.production.is_running {
         return Step::Stuck("the site is stopped, so that the baseline serves nobody".to_owned());
     }
@@ -410,14 +412,24 @@ fn reverted(seen: &Seen, wish: &Wish, lie: Lie) -> Step {
         return Step::Settled;
     }
     // A slot with anything but the candidate is somebody else's.
-    if lie == Lie::Before && seen.slot.is_running {
-        Step::StopSlot
-    } else if seen.memory.phase != Phase::Released {
-        Step::Note(
+    let is_ours = lie == Lie::Before && seen.slot.is_running;
+    // Clients that a cookie holds at the slot are sent nowhere else: a stopped slot answers them 403. Nor is the run held until
+    // their hour is over: the slot is left running, and stopped by a later call if there is one.
+    let pinned_until = seen.memory.pinned_until.filter(|until| is_ours && *until > now);
+    let is_released = seen.memory.phase == Phase::Released;
+    match pinned_until {
+        None if is_ours => Step::StopSlot,
+        None if !is_released => Step::Note(
             Phase::Released,
             "the candidate is withdrawn; the slot is released".to_owned(),
-        )
-    } else {
-        Step::Settled
+        ),
+        Some(until) if !is_released => Step::Note(
+            Phase::Released,
+            format!(
+                "the candidate is withdrawn and its slot released; it is left running because the cookie x-ms-routing-name may hold \
+                 clients there until {until}: stop it then, or leave it to the next release"
+            ),
+        ),
+        None | Some(_) => Step::Settled,
     }
 }

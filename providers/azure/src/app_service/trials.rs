@@ -79,6 +79,10 @@ impl World {
         }
     }
 
+    fn is_pinned(&self) -> bool {
+        self.memory.pinned_until.is_some_and(|until| until > self.now)
+    }
+
     fn fitness(&self, content: &Content) -> Fitness {
         if self.broken.as_ref() == Some(content) {
             Fitness::Unfit {
@@ -157,6 +161,10 @@ impl World {
                     );
                     assert!(self.running.is_none() && !self.in_preview);
                 }
+                if *share < self.share {
+                    let until = crate::app_service::kind::PINNED_FOR.after(self.now);
+                    self.memory.pinned_until = Some(until);
+                }
                 self.share = *share;
             }
             Step::Deploy(arm) => {
@@ -168,6 +176,7 @@ impl World {
             Step::StartSlot => self.slot.is_running = true,
             Step::StopSlot => {
                 assert!(self.share.is_zero());
+                assert!(!self.is_pinned(), "nobody is left at a slot that is stopped");
                 self.slot.is_running = false;
             }
             Step::Preview => {
@@ -253,7 +262,7 @@ impl World {
             Goal::Reverted => assert_eq!((stands.0, stands.2), ("v1", Share::ZERO)),
             Goal::Withdrawn => {
                 assert_eq!((stands.0, stands.2), ("v1", Share::ZERO));
-                assert!(slot != "v2" || !self.slot.is_running);
+                assert!(slot != "v2" || !self.slot.is_running || self.is_pinned());
             }
         }
         assert!(!self.in_preview && self.running.is_none());
@@ -322,6 +331,23 @@ fn a_lost_answer_does_not_swap_twice() {
     };
     assert_eq!(world.arrive(&wish(Goal::Full, false)), Step::Settled);
     assert_eq!(world.swaps, 1);
+}
+
+#[test]
+fn a_slot_with_pinned_clients_is_released_at_once_and_stopped_later() {
+    let mut world = World::of("v1", "v2");
+    world.arrive(&wish(Goal::Share(Share::percent(5).unwrap()), false));
+    let back = wish(Goal::Withdrawn, false);
+    let began = world.now;
+    assert_eq!(world.arrive(&back), Step::Settled);
+    assert!(world.slot.is_running && world.memory.phase == Phase::Released);
+    assert!(
+        Duration::between(began, world.now) < Duration::from_secs(60),
+        "nobody waits for the hour"
+    );
+    world.pass(3_700);
+    assert_eq!(world.arrive(&back), Step::Settled);
+    assert!(!world.slot.is_running);
 }
 
 #[test]

@@ -56,6 +56,16 @@ impl Standing {
             .map(|slot| slot.share)
             .sum()
     }
+
+    /// The percentage of the pinned population that is held at a slot where no instance answers: an outage for those clients, who
+    /// are not sent elsewhere until their hour is over.
+    pub fn stranded(&self) -> f64 {
+        self.slots
+            .iter()
+            .filter(|slot| slot.ready == 0)
+            .map(|slot| slot.pinned)
+            .sum()
+    }
 }
 
 impl AppService {
