@@ -3,6 +3,7 @@
 
 mod app_configuration;
 mod app_service;
+mod fences;
 mod flags;
 mod story;
 mod swaps;

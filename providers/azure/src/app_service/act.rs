@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use meridian_engine::ports::failure::Failure;
-use meridian_engine::ports::provider::{Order, Target};
+use meridian_engine::ports::provider::{Fence, Order, Target};
 use meridian_engine::run::effect::{DesiredState, Progress};
 use meridian_workflows::share::Share;
 use meridian_workflows::workflow::Exposure;
@@ -115,17 +115,12 @@ impl Act<'_> {
     /// Compares the fence, and writes ours where it is the larger. Gives an answer where the order ends here.
     ///
     /// App Service has no conditional request for a site or its tags, so this is a comparison, a write and a look at what stands
-    /// there then: two orders within that window are told apart at the next call of the smaller one, which does nothing more.
+    /// there then. Each step is preceded by such a look too: two orders are told apart by then, or at the next call of the smaller
+    /// one, which does nothing more.
     async fn claim(&mut self) -> Result<Option<Progress>, Failure> {
         let ours = self.order.fence();
-        let stale = |theirs| Progress::Stale {
-            why: format!(
-                "an order with the fence {theirs} was given to the site `{}` before",
-                self.site.settings.site
-            ),
-        };
         match self.memory.fence {
-            Some(theirs) if theirs > ours => return Ok(Some(stale(theirs))),
+            Some(theirs) if theirs > ours => return Ok(Some(self.stale(theirs))),
             Some(theirs) if theirs == ours => return Ok(None),
             Some(_) | None => {}
         }
@@ -138,11 +133,10 @@ impl Act<'_> {
             phase,
             ..self.memory.clone()
         };
-        self.remember(claimed).await?;
-        let resource = self.site.get(Whose::Production, "").await?;
-        let stands = Memory::read(resource.get("tags").unwrap_or(&Value::Null)).map_err(Failure::lasting)?;
+        self.remember(claimed, Memory::claim).await?;
+        let (resource, stands) = self.stands().await?;
         match stands.fence {
-            Some(theirs) if theirs > ours => Ok(Some(stale(theirs))),
+            Some(theirs) if theirs > ours => Ok(Some(self.stale(theirs))),
             Some(theirs) if theirs == ours => {
                 self.shown.production.resource = resource;
                 self.memory = stands;
@@ -152,13 +146,60 @@ impl Act<'_> {
         }
     }
 
+    fn stale(&self, theirs: Fence) -> Progress {
+        Progress::Stale {
+            why: format!(
+                "an order with the fence {theirs} was given to the site `{}` before",
+                self.site.settings.site
+            ),
+        }
+    }
+
+    /// The site and what its tags say at this moment.
+    async fn stands(&self) -> Result<(Value, Memory), Failure> {
+        let resource = self.site.get(Whose::Production, "").await?;
+        let memory = Memory::read(resource.get("tags").unwrap_or(&Value::Null)).map_err(Failure::lasting)?;
+        Ok((resource, memory))
+    }
+
+    /// Whether somebody came in between, right before a step: another order, or another process with this one. Seconds have gone
+    /// by since the site was looked at, because instances and checks were asked.
+    async fn overtaken(&self) -> Result<Option<Progress>, Failure> {
+        let (_, stands) = self.stands().await?;
+        match stands.fence {
+            Some(theirs) if theirs > self.order.fence() => Ok(Some(self.stale(theirs))),
+            _ if stands == self.memory => Ok(None),
+            Some(_) | None => moving("the site was changed in between; it is looked at again").map(Some),
+        }
+    }
+
+    /// Notes what is about to be ordered, and looks whether somebody came in between while that was written. Gives an answer where
+    /// nothing is to be ordered any more.
+    async fn announce(&mut self, phase: Phase) -> Result<Option<Progress>, Failure> {
+        let before = self.memory.phase.clone();
+        self.note(phase).await?;
+        let stands = match self.stands().await {
+            Ok((_, stands)) => stands,
+            Err(failure) => {
+                self.note(before).await?;
+                return Err(failure);
+            }
+        };
+        match stands.fence {
+            Some(theirs) if theirs > self.order.fence() => Ok(Some(self.stale(theirs))),
+            // What was noted a moment ago the platform need not show yet: only what is newer counts.
+            _ if stands == self.memory || stands.serial < self.memory.serial => Ok(None),
+            Some(_) | None => moving("the site was changed in between; it is looked at again").map(Some),
+        }
+    }
+
     /// Writes what is to be remembered, one serial further.
-    async fn remember(&mut self, memory: Memory) -> Result<(), Trouble> {
+    async fn remember(&mut self, memory: Memory, tags: fn(&Memory) -> Value) -> Result<(), Trouble> {
         let memory = Memory {
             serial: self.memory.serial.saturating_add(1),
             ..memory
         };
-        self.site.merge_tags(&memory.tags()).await?;
+        self.site.merge_tags(&tags(&memory)).await?;
         self.cloud.has_written(self.site, memory.serial);
         self.memory = memory;
         Ok(())
@@ -169,7 +210,7 @@ impl Act<'_> {
             phase,
             ..self.memory.clone()
         };
-        self.remember(memory).await
+        self.remember(memory, Memory::note).await
     }
 
     fn host(&self) -> &str {
@@ -258,6 +299,11 @@ impl Act<'_> {
     }
 
     async fn take(&mut self, step: Step, wish: &Wish) -> Result<Progress, Failure> {
+        if step.changes_something()
+            && let Some(progress) = self.overtaken().await?
+        {
+            return Ok(progress);
+        }
         match step {
             Step::Settled => Ok(Progress::Settled),
             Step::Wait(why) => moving(why),
@@ -336,7 +382,7 @@ impl Act<'_> {
             }),
             ..self.memory.clone()
         };
-        self.remember(memory).await?;
+        self.remember(memory, Memory::note).await?;
         let drifted = if again > 0 {
             "somebody else changed the ramp-up rules; "
         } else {
@@ -380,7 +426,9 @@ impl Act<'_> {
                 });
             }
         }
-        self.note(Phase::Starting { since: self.now }).await?;
+        if let Some(progress) = self.announce(Phase::Starting { since: self.now }).await? {
+            return Ok(progress);
+        }
         if !self.shown.slot.is_running() {
             self.site.tell(Whose::Slot, "start").await?;
         }
@@ -424,7 +472,9 @@ impl Act<'_> {
     /// Orders the first phase of a swap. It is written down before, so that whoever comes next takes it back where it must be.
     async fn preview(&mut self) -> Result<Progress, Failure> {
         let before = self.memory.phase.clone();
-        self.note(Phase::Preview { since: self.now }).await?;
+        if let Some(progress) = self.announce(Phase::Preview { since: self.now }).await? {
+            return Ok(progress);
+        }
         match self.site.preview().await {
             Ok(()) => moving("production's settings are applied to the slot, which restarts with them"),
             Err(Trouble {
@@ -449,7 +499,9 @@ impl Act<'_> {
             link: None,
         };
         let before = self.memory.phase.clone();
-        self.note(Phase::Swapping(swap.clone())).await?;
+        if let Some(progress) = self.announce(Phase::Swapping(swap.clone())).await? {
+            return Ok(progress);
+        }
         match self.site.swap().await {
             Ok(link) => {
                 let link = link.filter(|link| Memory::can_keep(link));

@@ -187,14 +187,19 @@ impl Memory {
         })
     }
 
-    /// The tags that say so. What is over is written as an empty text, because tags are merged with those that stand there.
-    pub(crate) fn tags(&self) -> Value {
+    /// The tags that say so, with the fence: what an order writes when it takes the site over.
+    pub(crate) fn claim(&self) -> Value {
+        let mut tags = self.note();
+        tags[fence::TAG] = Value::String(self.fence.map(|fence| fence.to_string()).unwrap_or_default());
+        tags
+    }
+
+    /// The tags that say so, without the fence: a note must not put an older one over that of an order that has come in between.
+    ///
+    /// What is over is written as an empty text, because tags are merged with those that stand there.
+    pub(crate) fn note(&self) -> Value {
         let mut all = Map::new();
         let mut put = |name: &str, value: String| all.insert(name.to_owned(), Value::String(value));
-        put(
-            fence::TAG,
-            self.fence.map(|fence| fence.to_string()).unwrap_or_default(),
-        );
         put(PHASE, self.phase.text(self.serial));
         put(RAMPED, self.ramped.map(Ramped::text).unwrap_or_default());
         put(PINNED, self.pinned_until.map(|at| at.to_string()).unwrap_or_default());
@@ -303,8 +308,8 @@ mod tests {
             let pinned_until = pinned.then(|| Timestamp::from_second(1_800_000_000).unwrap());
             let ramped = fence.filter(|_| pinned).map(|fence| Ramped { fence, share: Share::FULL, again: 3, is_lower });
             let memory = Memory { fence, serial, phase, pinned_until, ramped };
-            let mut tags = Memory { phase: earlier, ..Memory::NONE }.tags();
-            tags.as_object_mut().unwrap().extend(memory.tags().as_object().unwrap().clone());
+            let mut tags = Memory { phase: earlier, ..Memory::NONE }.claim();
+            tags.as_object_mut().unwrap().extend(memory.claim().as_object().unwrap().clone());
             assert_eq!(Memory::read(&tags), Ok(memory));
             for value in tags.as_object().unwrap().values() {
                 assert!(value.as_str().unwrap().chars().count() <= 256);
@@ -315,6 +320,17 @@ mod tests {
         fn no_tag_breaks_the_reading(phase in any::<String>(), note in any::<String>()) {
             let _ = Memory::read(&json!({"meridian-phase": phase, "meridian-note": note, "meridian-ramped": note}));
         }
+    }
+
+    #[test]
+    fn a_note_leaves_the_fence_alone() {
+        let fence = Some(Fence {
+            claim: 1,
+            epoch: 1,
+            seq: 1,
+        });
+        let noted = Memory { fence, ..Memory::NONE }.note();
+        assert!(noted.get(crate::fence::TAG).is_none(), "{noted}");
     }
 
     #[test]

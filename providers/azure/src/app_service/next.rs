@@ -109,6 +109,23 @@ pub(crate) enum Step {
     Swap(Way),
 }
 
+impl Step {
+    /// Whether anything on the platform is another after it.
+    pub(crate) fn changes_something(&self) -> bool {
+        match self {
+            Step::Settled | Step::Wait(_) | Step::Stuck(_) | Step::Prove(_) => false,
+            Step::Note(..)
+            | Step::Ramp(_)
+            | Step::Deploy(_)
+            | Step::StartSlot
+            | Step::StopSlot
+            | Step::Preview
+            | Step::Reset(_)
+            | Step::Swap(_) => true,
+        }
+    }
+}
+
 /// How the two contents lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lie {

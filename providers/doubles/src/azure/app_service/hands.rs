@@ -179,6 +179,18 @@ impl AppService {
         });
     }
 
+    /// Somebody else, another engine perhaps, merges these tags into production's.
+    pub fn tag(&self, site: &str, tags: &[(&str, &str)]) {
+        self.meddle(site, |site, now| {
+            let tags = tags
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let production = site.production_mut();
+            production.tags.extend(tags);
+            production.touch(now);
+        });
+    }
+
     fn meddle(&self, site: &str, change: impl FnOnce(&mut Site, jiff::Timestamp)) {
         let mut world = self.world.lock();
         let now = world.clock.now();
