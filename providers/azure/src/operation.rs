@@ -17,33 +17,44 @@ pub(crate) enum Standing {
     Failed(String),
 }
 
-/// The link under which the operation that an accepted request began can be followed, relative to the endpoint.
+/// An operation that an accepted request began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    /// Where it can be followed, relative to the endpoint.
+    pub(crate) link: String,
+    /// How long it wants to be left alone at first.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// The operation that an accepted request began.
 ///
 /// `Azure-AsyncOperation` comes first, as ARM prescribes, because it tells the reason of a failure; `Location` answers 202
 /// until the operation has ended. None where the request was complete at once, or where the link leads to another host.
-pub(crate) fn link(endpoint: &Endpoint, answer: &Answer) -> Option<String> {
+pub(crate) fn begun(endpoint: &Endpoint, answer: &Answer) -> Option<Begun> {
     if answer.status != 201 && answer.status != 202 {
         return None;
     }
     let link = ["azure-asyncoperation", "location"]
         .iter()
-        .find_map(|name| answer.header(name));
-    link.and_then(|link| endpoint.own_link(link))
+        .find_map(|name| answer.header(name))?;
+    Some(Begun {
+        link: endpoint.own_link(link)?,
+        retry_after: answer.retry_after,
+    })
 }
 
 /// What the answer to a question at such a link says.
 pub(crate) fn standing(answer: &Answer) -> Standing {
     let retry_after = answer.retry_after;
     let said = answer.body.get("status").and_then(serde_json::Value::as_str);
-    // A resource that comes back from `Location` may have a field `status` of its own, so only ARM's words are taken for one.
+    // Of ARM's states three are final, and each service may name others of its own: those run on. A site, which `Location` may
+    // give in the end, has no field `status` beside its properties.
     match said.map(str::to_ascii_lowercase).as_deref() {
         Some("failed" | "canceled" | "cancelled") => Standing::Failed(reason(&answer.body)),
         Some("succeeded") => Standing::Done,
-        Some("inprogress" | "running" | "accepted" | "created" | "pending" | "updating") => {
-            Standing::Running { retry_after }
-        }
-        Some(_) | None if answer.status == 202 => Standing::Running { retry_after },
-        Some(_) | None => Standing::Done,
+        Some(_) => Standing::Running { retry_after },
+        None if answer.status == 202 => Standing::Running { retry_after },
+        None => Standing::Done,
     }
 }
 
@@ -59,7 +70,7 @@ fn reason(body: &serde_json::Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Standing, link, standing};
+    use super::{Standing, begun, standing};
     use crate::endpoint::Endpoint;
     use crate::service::Answer;
     use meridian_workflows::duration::Duration;
@@ -69,12 +80,13 @@ mod tests {
     fn an_accepted_request_is_followed_at_its_own_host_only() {
         let arm = Endpoint::parse("https://management.azure.com").unwrap();
         let own = Answer::of(202, json!(null)).with("location", "https://management.azure.com/op/1?api-version=x");
-        assert_eq!(link(&arm, &own).as_deref(), Some("/op/1?api-version=x"));
+        let link = |answer: &Answer| begun(&arm, answer).map(|begun| begun.link);
+        assert_eq!(link(&own).as_deref(), Some("/op/1?api-version=x"));
         let both = own.with("azure-asyncoperation", "https://management.azure.com/status/1");
-        assert_eq!(link(&arm, &both).as_deref(), Some("/status/1"));
+        assert_eq!(link(&both).as_deref(), Some("/status/1"));
         let away = Answer::of(202, json!(null)).with("location", "https://elsewhere.example.com/op/1");
-        assert_eq!(link(&arm, &away), None);
-        assert_eq!(link(&arm, &Answer::of(200, json!(null))), None);
+        assert_eq!(link(&away), None);
+        assert_eq!(link(&Answer::of(200, json!(null))), None);
     }
 
     #[test]
@@ -86,7 +98,14 @@ mod tests {
         let retry_after = waiting.retry_after;
         assert_eq!(standing(&waiting), Standing::Running { retry_after });
         let running = Standing::Running { retry_after: None };
-        assert_eq!(standing(&Answer::of(200, json!({"status": "InProgress"}))), running);
+        for state in ["InProgress", "Provisioning", "WarmingUp", "Resuming"] {
+            let said = Answer::of(200, json!({"status": state}));
+            assert_eq!(
+                standing(&said),
+                running,
+                "{state} is none of the three in which ARM's operations end"
+            );
+        }
         assert_eq!(
             standing(&Answer::of(200, json!({"status": "Succeeded"}))),
             Standing::Done

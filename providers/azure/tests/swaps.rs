@@ -443,15 +443,23 @@ async fn an_operation_is_left_alone_for_as_long_as_it_asks() {
     // One process from here on: what an operation asked is nothing that another one would know.
     let cloud = story.bench.cloud();
     let order = story.order(traffic(100));
-    let mut asks = 0;
+    let (mut asks, mut swapped_at, mut polled_at) = (0_u64, None, None);
+    let polls = |story: &Story| {
+        let wire = &story.bench.served.wire;
+        wire.count(|exchange| exchange.asked.uri.path().contains("/operationresults/"))
+    };
     while cloud.ensure(&story.target, &order).await.unwrap() != Progress::Settled {
+        swapped_at = swapped_at.or((story.count("/slotsswap") > 0).then_some(asks));
+        polled_at = polled_at.or((polls(&story) > 0).then_some(asks));
         story.bench.advance(Duration::from_secs(1));
         asks += 1;
     }
-    let polls = story
-        .bench
-        .served
-        .wire
-        .count(|exchange| exchange.asked.uri.path().contains("/operationresults/"));
+    let (swapped_at, polled_at) = (swapped_at.unwrap(), polled_at.unwrap());
+    assert!(
+        polled_at - swapped_at >= 15,
+        "the answer to the swap itself asked for 15s, and after {}s it was polled",
+        polled_at - swapped_at
+    );
+    let polls = polls(&story);
     assert!(polls > 0 && polls * 4 < asks, "{polls} polls in {asks} seconds");
 }

@@ -503,8 +503,12 @@ impl Act<'_> {
             return Ok(progress);
         }
         match self.site.swap().await {
-            Ok(link) => {
-                let link = link.filter(|link| Memory::can_keep(link));
+            Ok(begun) => {
+                let begun = begun.filter(|begun| Memory::can_keep(&begun.link));
+                if let Some(begun) = &begun {
+                    self.cloud.rest(&begun.link, begun.retry_after, self.now);
+                }
+                let link = begun.map(|begun| begun.link);
                 self.note(Phase::Swapping(Swap { link, ..swap })).await?;
                 moving(match way {
                     Way::Forth => "the candidate is swapped into production",

@@ -25,6 +25,7 @@ use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::provider::{Observed, Order, Provider, Target};
 use meridian_engine::ports::secret::Secrets;
 use meridian_engine::run::effect::Progress;
+use meridian_workflows::duration::Duration;
 use parking_lot::Mutex;
 
 use crate::app_service::content::Deployable;
@@ -99,15 +100,19 @@ impl AppService {
             return Ok(Some(Standing::Running { retry_after: None }));
         }
         let standing = site.standing(link).await?;
-        let mut resting = self.resting.lock();
-        resting.retain(|_, until| *until > now);
-        if let Some(Standing::Running {
-            retry_after: Some(after),
-        }) = &standing
-        {
-            resting.insert(link.to_owned(), after.after(now));
+        if let Some(Standing::Running { retry_after }) = &standing {
+            self.rest(link, *retry_after, now);
         }
         Ok(standing)
+    }
+
+    /// Leaves an operation alone for as long as it asked.
+    fn rest(&self, link: &str, retry_after: Option<Duration>, now: Timestamp) {
+        let mut resting = self.resting.lock();
+        resting.retain(|_, until| *until > now);
+        if let Some(after) = retry_after {
+            resting.insert(link.to_owned(), after.after(now));
+        }
     }
 
     fn has_written(&self, site: &Site, serial: u64) {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::app_service::next::Whose;
 use crate::app_service::settings::Settings;
-use crate::operation::{self, Standing};
+use crate::operation::{self, Begun, Standing};
 use crate::service::{Answer, Ask, Service};
 use crate::trouble::{Fate, Trouble};
 
@@ -278,14 +278,14 @@ impl Site {
         Ok(())
     }
 
-    /// `slotsswap` from the slot into production. Gives the link of the operation; none where the answer named none.
-    pub(crate) async fn swap(&self) -> Result<Option<String>, Trouble> {
+    /// `slotsswap` from the slot into production. Gives the operation that it began; none where the answer named none.
+    pub(crate) async fn swap(&self) -> Result<Option<Begun>, Trouble> {
         let action = Site::action(Whose::Slot, "slotsswap", "action");
         let body = self.with_production();
         let answer = self
             .send(Whose::Slot, Method::Post, "slotsswap", &action, Some(&body))
             .await?;
-        Ok(operation::link(&self.service.endpoint, &answer))
+        Ok(operation::begun(&self.service.endpoint, &answer))
     }
 
     /// Which settings a swap would change; values are left alone, because they may be secrets.
