@@ -342,6 +342,57 @@ async fn a_package_under_a_slot_setting_is_refused_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_side_of_another_kind_than_the_release_is_refused_before() {
+    let image = |_: &Bench| Release::Image(CANDIDATE.to_owned());
+    let package = |_: &Bench| Release::Package {
+        url: "https://files.example.com/shop-2.zip".to_owned(),
+        sha256: "ab".repeat(32),
+    };
+    let of = |release: fn(&Bench) -> Release, kinds: &[(&'static str, &'static str)]| {
+        kinds.iter().map(|kind| (release, *kind)).collect::<Vec<_>>()
+    };
+    let mut all = of(
+        image,
+        &[
+            ("staging", "COMPOSE|dmVyc2lvbjogIjMi"),
+            ("staging", "sitecontainers"),
+            ("staging", "NODE|20-lts"),
+            ("staging", ""),
+            ("production", "sitecontainers"),
+            ("production", "NODE|20-lts"),
+        ],
+    );
+    all.extend(of(
+        package,
+        &[("staging", "sitecontainers"), ("production", "COMPOSE|x")],
+    ));
+    for (release, (slot, kind)) in all {
+        let bench = Bench::new(false).await;
+        let mut target = bench.target();
+        target.release = release(&bench);
+        if matches!(target.release, Release::Package { .. }) {
+            for side in ["production", "staging"] {
+                bench
+                    .tenant
+                    .configure("shop", side, "linuxFxVersion", json!("NODE|20-lts"));
+            }
+            assert!(bench.cloud().observe(&target).await.is_ok());
+        }
+        bench.tenant.configure("shop", slot, "linuxFxVersion", json!(kind));
+        let refused = bench.cloud().observe(&target).await.unwrap_err();
+        let named = match slot {
+            "staging" => "the slot `staging`",
+            _ => "the site `shop`",
+        };
+        assert!(
+            refused.lasting == Lasting::Yes && refused.what.contains(named) && refused.what.contains("the release is"),
+            "{slot} {kind}: {refused}"
+        );
+        assert_eq!(bench.served.wire.writes(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_warm_up_is_set_where_the_settings_say() {
     for production in [false, true] {
         let bench = Bench::new(false).await;

@@ -106,12 +106,18 @@ fn of_shown(site: &Site, shown: &Shown, deployable: &Deployable) -> Findings {
         Ok(_) => {}
         Err(why) => found.problems.push(why),
     }
-    let runs_image = site.fx(&shown.slot).to_ascii_lowercase().starts_with("docker|");
-    if runs_image && matches!(deployable, Deployable::Package { .. }) {
-        found.problems.push(format!(
-            "{} runs a container, and the release is a package",
-            site.about(Whose::Slot)
-        ));
+    for (half, whose) in [(&shown.production, Whose::Production), (&shown.slot, Whose::Slot)] {
+        let why = match (deployable, Kind::of(site.fx(half))) {
+            (Deployable::Image(_), Kind::Image) | (Deployable::Package { .. }, Kind::Code) => continue,
+            (Deployable::Image(_), Kind::Code) => "runs code, and the release is an image",
+            (Deployable::Image(_), Kind::Containers) => {
+                "runs several containers (Docker Compose or sidecars), and the release is one image"
+            }
+            (Deployable::Package { .. }, Kind::Image | Kind::Containers) => {
+                "runs a container, and the release is a package"
+            }
+        };
+        found.problems.push(format!("{} {why}", site.about(whose)));
     }
     if !shown.production.is_running() {
         found
@@ -119,6 +125,29 @@ fn of_shown(site: &Site, shown: &Shown, deployable: &Deployable) -> Findings {
             .push(format!("{} is stopped", site.about(Whose::Production)));
     }
     found
+}
+
+/// How a side runs what it runs. A deployment must not make another kind of it: what the app's other settings say would no longer
+/// be about what runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One container, `DOCKER|…`.
+    Image,
+    /// Several: `COMPOSE|…`, or `sitecontainers`.
+    Containers,
+    Code,
+}
+
+impl Kind {
+    /// From `linuxFxVersion` or `windowsFxVersion`.
+    fn of(fx: &str) -> Kind {
+        let kind = fx.split('|').next().unwrap_or_default();
+        match kind.to_ascii_lowercase().as_str() {
+            "docker" => Kind::Image,
+            "compose" | "kube" | "sitecontainers" => Kind::Containers,
+            _ => Kind::Code,
+        }
+    }
 }
 
 pub(crate) fn tags(half: &Half) -> &Value {
