@@ -159,18 +159,39 @@ const CAUSES: &[(&str, &str)] = &[
     ("insufficient", "no machine has room for it"),
 ];
 
-/// The newest line since `since` that names a cause. Lines without a time count.
+/// The newest line of the platform since `since` that names a cause. Lines whose time cannot be read count.
 fn cause(log: &str, since: Timestamp) -> Option<String> {
     let after = since.as_second().saturating_sub(LOG_SLACK);
-    let is_new = |line: &&str| {
-        let first = line.split_whitespace().next().unwrap_or_default();
-        first.parse::<Timestamp>().map_or(true, |at| at.as_second() >= after)
-    };
-    log.lines().rev().filter(is_new).find_map(|line| {
-        let lower = line.to_ascii_lowercase();
+    log.lines().rev().find_map(|line| {
+        let (at, said) = platform_line(line)?;
+        if at.is_some_and(|at| at.as_second() < after) {
+            return None;
+        }
+        let lower = said.to_ascii_lowercase();
         let known = CAUSES.iter().find(|(pattern, _)| lower.contains(pattern));
         known.map(|(_, told)| format!("{told} ({})", shortened(line)))
     })
+}
+
+/// A line that the platform wrote, with its time: `2026-05-03T09:15:43.001Z ERROR - …`, or `03/05/2026 09:15:43.001 ERROR - …` on
+/// Windows. What the app itself prints stands between them, with nine digits of a second and no level: a word of it proves nothing.
+fn platform_line(line: &str) -> Option<(Option<Timestamp>, &str)> {
+    let (first, rest) = line.trim_start().split_once(' ')?;
+    let (at, rest) = match first.parse::<Timestamp>() {
+        Ok(at) => {
+            let digits = first
+                .rsplit_once('.')
+                .map_or(0, |(_, digits)| digits.trim_end_matches('Z').len());
+            (digits <= 3).then_some((Some(at), rest))?
+        }
+        Err(_) => {
+            let is_date = first.split('/').count() == 3 && first.chars().all(|c| c.is_ascii_digit() || c == '/');
+            let (time, rest) = rest.trim_start().split_once(' ')?;
+            (is_date && time.contains(':')).then_some((None, rest))?
+        }
+    };
+    let (level, said) = rest.split_once('-')?;
+    matches!(level.trim(), "INFO" | "WARN" | "WARNING" | "ERROR").then_some((at, said))
 }
 
 /// A line of the platform's log, short enough for a sentence.
@@ -210,6 +231,21 @@ mod tests {
         assert!(cause(log, since).unwrap().starts_with("the image does not exist"));
         assert_eq!(cause(log, "2026-05-03T10:00:00Z".parse().unwrap()), None);
         assert_eq!(cause("2026-05-03T09:15:42Z INFO - Site started", since), None);
+        let windows = "03/05/2026 09:15:43.001 ERROR - Site: shop - Image pull failed";
+        assert!(cause(windows, since).unwrap().starts_with("the image cannot be pulled"));
+    }
+
+    #[test]
+    fn what_the_app_prints_names_no_cause() {
+        let since: Timestamp = "2026-05-03T09:00:00Z".parse().unwrap();
+        for line in [
+            "2026-05-03T09:15:43.001234567Z 401 unauthorized for user ann",
+            "2026-05-03T09:15:43.001234567Z ERROR - the quota of ann is used up",
+            "retrying: insufficient funds, exit code 3",
+            "2026/05/03 09:15:43 out of memory in worker 3",
+        ] {
+            assert_eq!(cause(line, since), None, "{line}");
+        }
     }
 
     proptest! {
