@@ -80,6 +80,26 @@ impl Story {
         panic!("not settled after five asks");
     }
 
+    /// Somebody else sets another share after each time that the order has been carried out, twenty times or until it is stuck:
+    /// how often it was put back, and what was said in the end.
+    async fn fight(&mut self, order: &Order, share: u8) -> (u32, Option<String>) {
+        for told in 0..20 {
+            self.bench
+                .change(|flag| flag["conditions"]["client_filters"][0]["parameters"]["Value"] = json!(share));
+            let seen = self.bench.cloud().observe(&self.target).await.unwrap().observation;
+            assert!(!seen.is_settled && seen.diagnosis.unwrap().contains("somebody else changed"));
+            match self.ask(order).await {
+                Progress::Moving { why } => {
+                    assert!(why.unwrap().contains("somebody else"));
+                    assert_eq!(self.ask(order).await, Progress::Settled);
+                }
+                Progress::Stuck { why } => return (told, Some(why)),
+                other => panic!("{other:?}"),
+            }
+        }
+        (20, None)
+    }
+
     fn flag(&self) -> Flag {
         self.bench.store.flag(FLAG, None).unwrap().flag
     }
@@ -193,28 +213,76 @@ async fn somebody_elses_rollout_is_not_taken_over() {
 async fn drift_is_told_put_back_and_given_up_when_it_goes_on() {
     let mut story = Story::of("percentage").await;
     let order = story.settle(traffic(25)).await;
-    let mut told = 0;
-    let stuck = loop {
-        story
-            .bench
-            .change(|flag| flag["conditions"]["client_filters"][0]["parameters"]["Value"] = json!(90));
-        let seen = story.bench.cloud().observe(&story.target).await.unwrap().observation;
-        assert!(!seen.is_settled && seen.diagnosis.unwrap().contains("somebody else changed"));
-        match story.ask(&order).await {
-            Progress::Moving { why } => {
-                assert!(why.unwrap().contains("somebody else"));
-                assert_eq!(story.ask(&order).await, Progress::Settled);
-                told += 1;
-            }
-            Progress::Stuck { why } => break why,
-            other => panic!("{other:?}"),
-        }
-        assert!(told < 20, "two tools fight for ever");
-    };
-    assert!(stuck.contains("keeps changing"), "{stuck}");
+    let (told, stuck) = story.fight(&order, 5).await;
+    let stuck = stuck.unwrap();
+    assert!(told == 5 && stuck.contains("keeps changing"), "{told}: {stuck}");
     // The way back is never given up.
     story.settle(DesiredState::Reverted).await;
     assert!(!story.flag().is_on("anybody", &[], 0.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_that_others_raise_is_lowered_however_often() {
+    let mut story = Story::of("percentage").await;
+    let order = story.settle(traffic(25)).await;
+    let (told, stuck) = story.fight(&order, 90).await;
+    assert_eq!((told, stuck), (20, None));
+}
+
+/// Filters of others of which any turns the flag on.
+fn others(filters: &mut Value) {
+    let conditions = &mut filters["conditions"];
+    conditions["requirement_type"] = json!("Any");
+    let filters = conditions["client_filters"].as_array_mut().unwrap();
+    filters.push(json!({"name": "Microsoft.Targeting", "parameters": {"Audience": {"DefaultRolloutPercentage": 100}}}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_way_back_turns_off_what_a_filter_of_others_holds_on() {
+    for first in [DesiredState::Reverted, traffic(0)] {
+        let mut story = Story::of("percentage").await;
+        story.settle(traffic(50)).await;
+        story.bench.change(others);
+        assert!(story.flag().is_on("anybody", &[], 99.0), "on, whatever our share says");
+        story.settle(first).await;
+        assert!(!story.flag().is_on("anybody", &[], 0.0), "settled is off");
+        let seen = story.bench.cloud().observe(&story.target).await.unwrap().observation;
+        assert!(seen.candidate_share.is_zero(), "it is read back");
+        assert!(seen.diagnosis.unwrap().contains("Microsoft.Targeting"));
+        story.settle(DesiredState::Withdrawn).await;
+        assert!(!story.flag().is_on("anybody", &[], 0.0));
+        // The next release is refused before it opens.
+        let refused = story.bench.cloud().observe(&story.target).await.unwrap_err();
+        assert!(refused.what.contains("Microsoft.Targeting"), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lower_share_is_written_under_filters_of_others_and_not_taken_for_settled() {
+    let mut story = Story::of("percentage").await;
+    story.settle(traffic(10)).await;
+    story.settle(traffic(50)).await;
+    story.bench.change(others);
+    let order = story.order(traffic(10));
+    let why = loop {
+        match story.ask(&order).await {
+            Progress::Moving { .. } => {}
+            Progress::Stuck { why } => break why,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(why.contains("Microsoft.Targeting"), "{why}");
+    assert_eq!(
+        story.json()["conditions"]["client_filters"][0]["parameters"]["Value"],
+        10
+    );
+    // A higher one is not written at all.
+    let order = story.order(traffic(50));
+    assert!(matches!(story.ask(&order).await, Progress::Stuck { .. }));
+    assert_eq!(
+        story.json()["conditions"]["client_filters"][0]["parameters"]["Value"],
+        10
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

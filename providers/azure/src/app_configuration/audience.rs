@@ -19,6 +19,12 @@ impl Audience {
         self.users.is_empty() && self.groups.is_empty()
     }
 
+    /// Whether everybody here is in the other, groups at least as far.
+    pub(crate) fn is_within(&self, other: &Audience) -> bool {
+        let reaches = |name: &String, share: &Share| other.groups.get(name).is_some_and(|theirs| share <= theirs);
+        self.users.is_subset(&other.users) && self.groups.iter().all(|(name, share)| reaches(name, share))
+    }
+
     fn join(&mut self, other: &Audience) {
         self.users.extend(other.users.iter().cloned());
         for (name, share) in &other.groups {

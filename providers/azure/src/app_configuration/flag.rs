@@ -34,6 +34,21 @@ impl State {
         }
     }
 
+    /// Whether nobody has it on who would not have it on in the other too.
+    pub(crate) fn is_within(&self, other: &State) -> bool {
+        match (self, other) {
+            (State::Disabled { .. }, _) | (_, State::On) => true,
+            (State::On, _) | (_, State::Disabled { .. }) => self.is_off(),
+            (
+                State::Part { share, audience },
+                State::Part {
+                    share: most,
+                    audience: all,
+                },
+            ) => share <= most && audience.is_within(all),
+        }
+    }
+
     /// Whether nobody has it on.
     pub(crate) fn is_off(&self) -> bool {
         match self {
@@ -356,6 +371,25 @@ mod tests {
             let filter = json!({"name": "Microsoft.Percentage", "parameters": {"Value": number}});
             let value = json!({"enabled": true, "conditions": {"client_filters": [filter]}});
             let _ = Flag::parse(&value.to_string()).unwrap().state(Filter::Percentage);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_lies_within_another_state_takes_the_flag_from_nobody_else(one in states(), other in states()) {
+            let users = ["a", "b", "ab", "abc", "zz"];
+            let is_on = |state: &State, user: &str| match state {
+                State::Disabled { .. } => false,
+                State::On => true,
+                State::Part { share, audience } => {
+                    share.is_full() || audience.users.contains(user) || audience.groups.get(user).is_some_and(|share| share.is_full())
+                }
+            };
+            if one.is_within(&other) {
+                assert!(one.share() <= other.share() || other == State::On);
+                assert!(users.iter().all(|user| !is_on(&one, user) || is_on(&other, user)), "{one:?} {other:?}");
+            }
+            assert!(one.is_within(&one));
         }
     }
 

@@ -42,6 +42,9 @@ const ORDERED: &str = "meridian-ordered";
 /// The tag that counts how often an order was put back over somebody else's change.
 const REASSERTED: &str = "meridian-reasserted";
 
+/// The tag that says whether a release is under way, which must be able to end whatever stands in the way of the next.
+const OPEN: &str = "meridian-open";
+
 /// After so many times a rising order gives in and says so: two tools that fight over a flag are worse than either.
 const REASSERTED_MAX: u32 = 5;
 
@@ -183,8 +186,11 @@ fn observed(store: &Store, settings: &Settings, name: &str, read: Option<Stored>
     let fence = fence_of(&tags)?;
     let cannot = |why: String| Failure::lasting(format!("{about} cannot be released: {why}"));
     let state = stored.state(settings.filter).map_err(cannot)?;
-    // A rollout that is under way must be able to end whatever stands in the way of the next.
-    let is_open = fence.is_some() && matches!(state, State::Part { .. }) && !state.is_off();
+    let is_open = fence.is_some()
+        && match tags.get(OPEN) {
+            Some(open) => open == "true",
+            None => matches!(state, State::Part { .. }) && !state.is_off(),
+        };
     let mut remarks = Vec::new();
     let locked = is_locked.then(|| "it is locked: unlock it".to_owned());
     for why in [stored.hindrance(settings.filter), locked].into_iter().flatten() {
@@ -272,12 +278,12 @@ async fn ensured(
 ) -> Result<Progress, Failure> {
     let desired = order.desired();
     let wanted = wanted(desired, settings, target)?;
-    let is_falling = matches!(desired.state, DesiredState::Reverted | DesiredState::Withdrawn);
+    let goes_back = matches!(desired.state, DesiredState::Reverted | DesiredState::Withdrawn);
     let stood = store.read().await?;
     let (flag, mut tags, is_locked) = match &stood {
         Some(stored) => (stored.flag.clone(), stored.tags.clone(), stored.is_locked),
         // A flag that is gone is off for everybody: there is nothing to take back.
-        None if is_falling => return Ok(Progress::Settled),
+        None if goes_back => return Ok(Progress::Settled),
         None if settings.create => (Flag::named(name), BTreeMap::new(), false),
         None => return Err(missing(store)),
     };
@@ -300,10 +306,29 @@ async fn ensured(
             Err(why) => stuck(format!("{}: {why}", store.about)),
         };
     }
-    if !is_falling && let Some(why) = flag.hindrance(settings.filter) {
-        return stuck(format!("{}: {why}", store.about));
-    }
     let is_repeat = theirs == Some(ours);
+    let off = State::Disabled {
+        share: Share::ZERO,
+        audience: Audience::default(),
+    };
+    let is_falling = goes_back
+        || match (&desired.state, &state) {
+            // What brought it down to nobody, by turning it off, has arrived.
+            (DesiredState::Serving(_), Ok(stands)) if stands.is_off() => {
+                is_repeat && wanted.is_off() && tags.get(ORDERED) == Some(&off.to_string())
+            }
+            (DesiredState::Serving(_), Ok(stands)) => wanted.is_within(stands) && wanted != *stands,
+            (DesiredState::Serving(_), Err(_)) => false,
+            (DesiredState::Promoted | DesiredState::Reverted | DesiredState::Withdrawn, _) => false,
+        };
+    // Users are taken off the candidate whatever others made of the flag. Beside filters of others of which any turns it on, our
+    // filter at 0 is not off; `enabled: false` is.
+    let hindrance = flag.hindrance(settings.filter);
+    let wanted = match &hindrance {
+        Some(_) if is_falling && wanted.is_off() => off,
+        Some(why) if !is_falling => return stuck(format!("{}: {why}", store.about)),
+        Some(_) | None => wanted,
+    };
     if is_repeat && stood.is_some() && state.as_ref() == Ok(&wanted) {
         return Ok(Progress::Settled);
     }
@@ -313,7 +338,7 @@ async fn ensured(
     // A filter that cannot be read is no way to turn a flag off, but `enabled: false` is; a rising order waits for a person.
     let next = match &state {
         Ok(_) => flag.with(&wanted, settings.filter),
-        Err(_) if is_falling => flag.disabled(),
+        Err(_) if goes_back => flag.disabled(),
         Err(why) => return stuck(format!("{}: {why}", store.about)),
     };
     if is_repeat && state.is_err() && next == flag {
@@ -334,6 +359,8 @@ async fn ensured(
     tags.insert(fence::TAG.to_owned(), ours.to_string());
     tags.insert(ORDERED.to_owned(), wanted.to_string());
     tags.insert(REASSERTED.to_owned(), reasserted.to_string());
+    let is_open = matches!(desired.state, DesiredState::Serving(_) | DesiredState::Reverted);
+    tags.insert(OPEN.to_owned(), is_open.to_string());
     match store.write(&next, &tags, stood.as_ref()).await {
         Ok(()) if drift => moving(format!(
             "somebody else changed {}; it is set to {wanted} again",
