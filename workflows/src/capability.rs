@@ -1,7 +1,10 @@
 //! What a platform cannot do of what a stage asks, and what it makes of the rest.
 
+use std::collections::BTreeMap;
+
+use crate::diagnostic::suggestion::closest;
 use crate::share::Share;
-use crate::vocabulary::{Capabilities, Shares};
+use crate::vocabulary::{AudienceKey, Audiences, Capabilities, Shares};
 use crate::workflow::Exposure;
 
 /// What the platform lacks for this exposure, as in "cannot mirror traffic", and what an author can do about it.
@@ -11,12 +14,44 @@ pub fn lack(capabilities: &Capabilities, exposure: &Exposure) -> Option<(String,
             "cannot mirror traffic".to_owned(),
             "leave out the `shadow` stage".to_owned(),
         )),
-        Exposure::Audience(_) if !capabilities.audiences => Some((
+        Exposure::Audience(audience) => audience_lack(&capabilities.audiences, audience),
+        Exposure::Traffic(share) => share_lack(&capabilities.shares, *share),
+        Exposure::Shadow(_) => None,
+    }
+}
+
+fn audience_lack(audiences: &Audiences, audience: &BTreeMap<String, String>) -> Option<(String, String)> {
+    let known: Vec<&str> = audiences.keys.iter().map(|key| key.name()).collect();
+    if known.is_empty() {
+        return Some((
             "cannot tell audiences apart".to_owned(),
             "leave out the `audience` stage".to_owned(),
-        )),
-        Exposure::Traffic(share) => share_lack(&capabilities.shares, *share),
-        Exposure::Shadow(_) | Exposure::Audience(_) => None,
+        ));
+    }
+    if let Some(key) = audience.keys().find(|key| !known.contains(&key.as_str())) {
+        return Some((
+            format!("cannot tell an audience by its `{key}`"),
+            format!("name it by {}", listed(&known)),
+        ));
+    }
+    let cohorts = audiences.cohorts.as_ref()?;
+    let named = audience.get(AudienceKey::Cohort.name())?.split(',');
+    let missing = named
+        .into_iter()
+        .find(|name| !cohorts.iter().any(|cohort| cohort == name))?;
+    let remedy = match closest(missing, cohorts.iter().map(String::as_str)) {
+        Some(meant) => format!("write `{meant}`, or define the cohort in the region's settings"),
+        None => "define the cohort in the region's settings".to_owned(),
+    };
+    Some((format!("knows no cohort `{missing}`"), remedy))
+}
+
+/// `users`, `users or groups`, `users, groups or cohort`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
 }
 
@@ -79,9 +114,11 @@ fn percent(step: u16) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::{instances, lack};
     use crate::share::Share;
-    use crate::vocabulary::{Capabilities, Shares};
+    use crate::vocabulary::{AudienceKey, Audiences, Capabilities, Shares};
     use crate::workflow::Exposure;
 
     fn traffic(hundredths: u16) -> Exposure {
@@ -112,6 +149,43 @@ mod tests {
                 assert!(u64::from(n) * 10_000 <= u64::from(of) * u64::from(hundredths));
             }
         }
+    }
+
+    #[test]
+    fn an_audience_is_refused_by_the_key_that_the_platform_does_not_take() {
+        let by = |key: &str, names: &str| Exposure::Audience(BTreeMap::from([(key.to_owned(), names.to_owned())]));
+        let with = |audiences| Capabilities {
+            audiences,
+            ..Capabilities::splitting(1)
+        };
+        let told = |capabilities: &Capabilities, exposure| {
+            lack(capabilities, &exposure).map(|(lacks, remedy)| format!("{lacks}: {remedy}"))
+        };
+        let router = with(Audiences::requests());
+        assert_eq!(told(&router, by("tenants", "acme")), None);
+        assert_eq!(
+            told(&router, by("users", "ann")).as_deref(),
+            Some("cannot tell an audience by its `users`: name it by header, cookie or tenants")
+        );
+        let flag = with(Audiences {
+            cohorts: Some(vec!["beta".to_owned(), "staff".to_owned()]),
+            ..Audiences::by(&[AudienceKey::Users, AudienceKey::Cohort])
+        });
+        assert_eq!(told(&flag, by("cohort", "beta,staff")), None);
+        assert_eq!(
+            told(&flag, by("cohort", "beta,stuff")).as_deref(),
+            Some("knows no cohort `stuff`: write `staff`, or define the cohort in the region's settings")
+        );
+        assert_eq!(
+            told(&flag, by("header", "a: b")).as_deref(),
+            Some("cannot tell an audience by its `header`: name it by users or cohort")
+        );
+        assert_eq!(
+            told(&with(Audiences::none()), by("header", "a: b")).as_deref(),
+            Some("cannot tell audiences apart: leave out the `audience` stage")
+        );
+        let any = with(Audiences::by(&AudienceKey::ALL));
+        assert_eq!(told(&any, by("cohort", "whatever")), None);
     }
 
     #[test]

@@ -43,8 +43,8 @@ pub struct Capabilities {
     pub shares: Shares,
     /// Mirrored traffic (`shadow` stages).
     pub mirroring: bool,
-    /// Routing by header, cookie or tenant (`audience` stages).
-    pub audiences: bool,
+    /// Who can be let in by name (`audience` stages).
+    pub audiences: Audiences,
     /// Whether the candidate can be reached by its testers while it has no live traffic.
     pub preview: bool,
     pub rollback: RollbackSpeed,
@@ -58,10 +58,79 @@ impl Capabilities {
         Capabilities {
             shares: Shares::Steps(step),
             mirroring: false,
-            audiences: false,
+            audiences: Audiences::none(),
             preview: false,
             rollback: RollbackSpeed::Instant,
             remarks: Vec::new(),
+        }
+    }
+}
+
+/// Whom a platform can tell from the rest of a region's traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audiences {
+    /// By what an `audience` may be named; nothing where the platform tells nobody apart.
+    pub keys: Vec<AudienceKey>,
+    /// The cohorts that the target's settings define; none where it takes any.
+    pub cohorts: Option<Vec<String>>,
+}
+
+impl Audiences {
+    /// Nobody is told apart.
+    pub fn none() -> Audiences {
+        Audiences::by(&[])
+    }
+
+    /// Requests are told apart by what they carry, as routers do it.
+    pub fn requests() -> Audiences {
+        Audiences::by(&[AudienceKey::Header, AudienceKey::Cookie, AudienceKey::Tenants])
+    }
+
+    /// Whatever these keys name.
+    pub fn by(keys: &[AudienceKey]) -> Audiences {
+        Audiences {
+            keys: keys.to_vec(),
+            cohorts: None,
+        }
+    }
+}
+
+/// A key of a stage's `audience`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudienceKey {
+    /// Requests that carry a header.
+    Header,
+    /// Requests that carry a cookie.
+    Cookie,
+    /// Everybody of these tenants.
+    Tenants,
+    /// Users by name.
+    Users,
+    /// Groups of users by name.
+    Groups,
+    /// Users and groups by the name that the region's settings give them together.
+    Cohort,
+}
+
+impl AudienceKey {
+    pub const ALL: [AudienceKey; 6] = [
+        AudienceKey::Header,
+        AudienceKey::Cookie,
+        AudienceKey::Tenants,
+        AudienceKey::Users,
+        AudienceKey::Groups,
+        AudienceKey::Cohort,
+    ];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            AudienceKey::Header => "header",
+            AudienceKey::Cookie => "cookie",
+            AudienceKey::Tenants => "tenants",
+            AudienceKey::Users => "users",
+            AudienceKey::Groups => "groups",
+            AudienceKey::Cohort => "cohort",
         }
     }
 }

@@ -124,7 +124,7 @@ pub struct Stage {
 pub enum Exposure {
     /// Mirrored traffic: users see only the baseline's answers.
     Shadow(Share),
-    /// Requests that carry a header, a cookie or a tenant's mark.
+    /// Requests by what they carry, or users by name; several names under one key have commas between them.
     Audience(BTreeMap<String, String>),
     Traffic(Share),
 }

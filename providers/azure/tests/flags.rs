@@ -8,8 +8,10 @@ use meridian_engine::ports::failure::Lasting;
 use meridian_engine::ports::provider::{Fence, Order, Provider as _, Rung, Target};
 use meridian_engine::run::effect::{Desired, DesiredState, Progress};
 use meridian_engine::run::version::Version;
+use meridian_workflows::decode::{Given, Surroundings};
 use meridian_workflows::duration::Duration;
 use meridian_workflows::share::Share;
+use meridian_workflows::vocabulary::Vocabulary;
 use meridian_workflows::workflow::Exposure;
 use serde_json::{Value, json};
 
@@ -152,6 +154,87 @@ async fn an_audience_is_let_in_first_and_stays_in_as_shares_rise() {
             .iter()
             .all(|user| !flag.is_on(user, &["inner", "outer"], 0.0)),
         "off is off for all"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ladder_whose_audience_nobody_defined_is_refused_before_anything_opens() {
+    for (filter, rung, told) in [
+        ("targeting", audience("cohort", "bta"), "`bta`"),
+        ("targeting", audience("header", "x-canary: always"), "`header`"),
+        ("percentage", audience("users", "ann"), "filter: targeting"),
+        (
+            "percentage",
+            Exposure::Traffic(Share::from_basis_points(50).unwrap()),
+            "0.5%",
+        ),
+    ] {
+        let bench = Bench::new(filter).await;
+        let mut target = bench.target();
+        target.ladder.rungs.insert(
+            0,
+            Rung {
+                exposure: rung,
+                bake: Duration::ZERO,
+            },
+        );
+        let refused = bench.cloud().observe(&target).await.unwrap_err();
+        assert!(
+            refused.lasting == Lasting::Yes && refused.what.contains(told),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_are_let_in_as_groups() {
+    let bench = Bench::new("targeting").await;
+    let mut target = bench.target();
+    let acme = audience("tenants", "acme,initech");
+    target.ladder.rungs = vec![Rung {
+        exposure: acme.clone(),
+        bake: Duration::ZERO,
+    }];
+    let mut story = Story::at(bench, target).await;
+    story.settle(DesiredState::Serving(acme)).await;
+    let flag = story.flag();
+    assert!(flag.is_on("ann", &["initech"], 0.0) && !flag.is_on("ann", &["other"], 0.0));
+}
+
+/// The workflow that `docs/clouds/app-configuration.md` begins with, with what a whole file has around it.
+#[test]
+fn the_example_of_the_page_is_a_workflow_that_can_run() {
+    let page = include_str!("../../../docs/clouds/app-configuration.md");
+    let (_, rest) = page.split_once("```yaml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let spec: String = example.lines().map(|line| format!("  {line}\n")).collect();
+    let text = format!(
+        "apiVersion: meridian/v1\nkind: Workflow\nmetadata: {{name: checkout}}\nspec:\n{spec}  \
+         phases: [{{name: all, regions: [everywhere], strategy: by-tenant}}]\n"
+    );
+    let vocabulary = Vocabulary {
+        providers: vec![meridian_azure::app_configuration::kind()],
+        ..Vocabulary::default()
+    };
+    let read = |text: &str| {
+        let inputs = BTreeMap::new();
+        let surroundings = Surroundings {
+            vocabulary: &vocabulary,
+            load: &|_| Err("there is no other file".to_owned()),
+            inputs: Given::All(&inputs),
+        };
+        meridian_workflows::decode::read("checkout.yaml", text.as_bytes(), &surroundings)
+    };
+    let reading = read(&text);
+    let workflow = reading.workflow.unwrap_or_else(|| panic!("{:?}", reading.diagnostics));
+    let first = &workflow.phases[0].stages[0].exposure;
+    assert_eq!(*first, audience("cohort", "beta"));
+    let misspelt = read(&text.replace("cohort: beta", "cohort: bata"));
+    let told: Vec<_> = misspelt.diagnostics.iter().map(|one| format!("{one:?}")).collect();
+    assert!(
+        told.iter()
+            .any(|one| one.contains("knows no cohort `bata`") && one.contains("write `beta`")),
+        "{told:?}"
     );
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use meridian_workflows::duration::Duration;
 use meridian_workflows::vocabulary::{
-    Availability, Capabilities, LadderCheck, ProviderKind, RollbackSpeed, SettingKey, SettingsReader, Shares,
+    Audiences, Availability, Capabilities, LadderCheck, ProviderKind, RollbackSpeed, SettingKey, SettingsReader, Shares,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -421,7 +421,7 @@ fn capabilities(settings: &Settings) -> Capabilities {
             Shares::Steps(weights::STEP)
         },
         mirroring: false,
-        audiences: false,
+        audiences: Audiences::none(),
         preview: settings.rules.test.is_some(),
         rollback: RollbackSpeed::Instant,
         remarks,

@@ -33,7 +33,7 @@ const SETTINGS: &[SettingKey] = &[
     optional("with", "anything; handed to the program with every request"),
     optional(
         "can",
-        "what the platform can do: shares (a step as in 1%, or whole), mirroring, audiences, preview, rollback (instant, restarts)",
+        "what the platform can do: shares (a step as in 1%, or whole), mirroring, audiences (true, or its keys), preview, rollback (instant, restarts)",
     ),
 ];
 

@@ -1,6 +1,8 @@
 //! Clouds whose own client a build leaves out: the language knows them, `run` refuses them.
 
-use meridian_workflows::vocabulary::{Availability, Capabilities, ProviderKind, SettingsReader};
+use meridian_workflows::vocabulary::{
+    AudienceKey, Audiences, Availability, Capabilities, ProviderKind, SettingsReader,
+};
 
 use super::Cloud;
 
@@ -17,7 +19,7 @@ pub(super) fn unread(name: &'static str) -> ProviderKind {
         read: SettingsReader(|_| {
             Ok(Capabilities {
                 mirroring: true,
-                audiences: true,
+                audiences: Audiences::by(&AudienceKey::ALL),
                 ..Capabilities::splitting(1)
             })
         }),

@@ -14,6 +14,7 @@ use crate::document::source::Place;
 use crate::duration::Duration;
 use crate::limits;
 use crate::share::Share;
+use crate::vocabulary::AudienceKey;
 use crate::workflow::{Exposure, Stage};
 
 pub static STAGE: Shape = Shape {
@@ -34,7 +35,7 @@ pub static STAGE: Shape = Shape {
         optional(
             "audience",
             Form::Object(&AUDIENCE),
-            "requests that carry a header, a cookie or a tenant's mark",
+            "requests by a header or cookie, or users, groups, tenants or cohorts by name",
         ),
         optional(
             "bake",
@@ -72,6 +73,17 @@ static AUDIENCE: Shape = Shape {
         optional("header", Form::Text, "a request header, as in `x-canary: always`"),
         optional("cookie", Form::Text, "a cookie, as in `canary=always`"),
         optional("tenants", Form::OneOrMore(&Form::Text), "tenants by name"),
+        optional("users", Form::OneOrMore(&Form::Text), "users by name"),
+        optional(
+            "groups",
+            Form::OneOrMore(&Form::Text),
+            "groups of users by name; `name:25%` is a part of one",
+        ),
+        optional(
+            "cohort",
+            Form::OneOrMore(&Form::Text),
+            "users and groups by the name that the region's settings give them together",
+        ),
     ],
 };
 
@@ -181,18 +193,24 @@ fn positive(share: Share, place: &Place, cx: &mut Context<'_>) -> Option<Share> 
 fn audience(node: &Node, cx: &mut Context<'_>) -> Option<BTreeMap<String, String>> {
     let fields = Fields::read(node, &AUDIENCE, cx)?;
     let mut audience = BTreeMap::new();
-    for key in ["header", "cookie"] {
-        if let Some(text) = fields.text(key, cx) {
-            audience.insert(key.to_owned(), text);
+    for key in AudienceKey::ALL {
+        let text = match key {
+            AudienceKey::Header | AudienceKey::Cookie => fields.text(key.name(), cx),
+            AudienceKey::Tenants | AudienceKey::Users | AudienceKey::Groups | AudienceKey::Cohort => {
+                fields.get(key.name()).and_then(|node| names(node, cx))
+            }
+        };
+        if let Some(text) = text {
+            audience.insert(key.name().to_owned(), text);
         }
     }
-    let tenants = fields.get("tenants").map(value::one_or_more).unwrap_or_default();
-    let tenants: Vec<String> = tenants.iter().filter_map(|item| value::text(item, cx)).collect();
-    if !tenants.is_empty() {
-        audience.insert("tenants".to_owned(), tenants.join(","));
+    // Names that are wrong have been told; without them the stage is about nobody.
+    let is_told = AudienceKey::ALL.iter().any(|key| fields.get(key.name()).is_some());
+    if audience.is_empty() && is_told {
+        return None;
     }
     if audience.is_empty() {
-        let message = "an audience is a header, a cookie or tenants";
+        let message = "an audience is a header, a cookie, tenants, users, groups or a cohort";
         cx.report(
             Diagnostic::new(Code::MISSING_KEY, fields.place().clone(), message)
                 .hint("for example `{header: 'x-canary: always'}`"),
@@ -200,6 +218,39 @@ fn audience(node: &Node, cx: &mut Context<'_>) -> Option<BTreeMap<String, String
         return None;
     }
     Some(audience)
+}
+
+/// Names with commas between them, which is how a platform is told.
+fn names(node: &Node, cx: &mut Context<'_>) -> Option<String> {
+    let items = value::one_or_more(node);
+    if items.is_empty() {
+        let message = "expected at least one name, found an empty list";
+        cx.error(Code::WRONG_TYPE, &node.place.first_line(), message);
+    }
+    let names: Vec<String> = items.iter().filter_map(|item| name(item, cx)).collect();
+    (!names.is_empty()).then(|| names.join(","))
+}
+
+fn name(node: &Node, cx: &mut Context<'_>) -> Option<String> {
+    let text = value::text(node, cx)?;
+    let name = text.trim();
+    if name.is_empty() {
+        cx.error(
+            Code::WRONG_TYPE,
+            &node.place.first_line(),
+            "expected a name, found an empty text",
+        );
+        return None;
+    }
+    if name.contains(',') {
+        let message = format!("expected one name, found `{name}`");
+        cx.report(
+            Diagnostic::new(Code::WRONG_TYPE, node.place.first_line(), message)
+                .hint("several names are a list, as in `[ann, bob]`"),
+        );
+        return None;
+    }
+    Some(name.to_owned())
 }
 
 /// Shadow, then audience, then traffic; shares of one kind rise.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meridian_engine::ports::provider::Ladder;
 use meridian_workflows::share::Share;
+use meridian_workflows::vocabulary::AudienceKey;
 use meridian_workflows::workflow::Exposure;
 
 /// Who has a flag on whatever the share says.
@@ -28,12 +29,18 @@ impl Audience {
     fn join(&mut self, other: &Audience) {
         self.users.extend(other.users.iter().cloned());
         for (name, share) in &other.groups {
-            let stands = self.groups.entry(name.clone()).or_insert(Share::ZERO);
-            *stands = (*stands).max(*share);
+            self.let_in(name, *share);
         }
     }
 
-    /// A stage's audience: `users` and `groups` as names with commas between, `cohort` for one that the settings name.
+    /// A group as far as it is named anywhere.
+    fn let_in(&mut self, group: &str, share: Share) {
+        let stands = self.groups.entry(group.to_owned()).or_insert(Share::ZERO);
+        *stands = (*stands).max(share);
+    }
+
+    /// A stage's audience: `users` and `groups` as names with commas between, `cohort` for those that the settings define. `tenants`
+    /// are groups, whole: an app that targets by tenant gives the tenant's name as a group of its user.
     ///
     /// *Errors*: a key that is none of these, or a cohort that the settings do not name.
     pub(crate) fn of_stage(
@@ -43,15 +50,19 @@ impl Audience {
         let mut audience = Audience::default();
         for (key, text) in stage {
             let names = || text.split(',').map(str::trim).filter(|name| !name.is_empty());
-            match key.as_str() {
-                "users" => audience.users.extend(names().map(str::to_owned)),
-                "groups" => {
+            let known = AudienceKey::ALL.into_iter().find(|known| known.name() == key);
+            match known {
+                Some(AudienceKey::Users) => audience.users.extend(names().map(str::to_owned)),
+                Some(AudienceKey::Tenants) => {
+                    names().for_each(|name| audience.let_in(name, Share::FULL));
+                }
+                Some(AudienceKey::Groups) => {
                     for name in names() {
                         let (name, share) = group(name)?;
-                        audience.groups.insert(name, share);
+                        audience.let_in(&name, share);
                     }
                 }
-                "cohort" => {
+                Some(AudienceKey::Cohort) => {
                     for name in names() {
                         let cohort = cohorts.get(name).ok_or_else(|| {
                             let known: Vec<&str> = cohorts.keys().map(String::as_str).collect();
@@ -63,9 +74,9 @@ impl Audience {
                         audience.join(cohort);
                     }
                 }
-                other => {
+                Some(AudienceKey::Header | AudienceKey::Cookie) | None => {
                     return Err(format!(
-                        "an audience of a flag is named by `users`, `groups` or `cohort`, got `{other}`"
+                        "an audience of a flag is named by `users`, `groups`, `tenants` or `cohort`, got `{key}`"
                     ));
                 }
             }
@@ -154,9 +165,23 @@ mod tests {
     }
 
     #[test]
+    fn tenants_are_whole_groups() {
+        let Exposure::Audience(stage) = stage("tenants", "acme,initech:5%") else {
+            panic!("an audience");
+        };
+        let audience = Audience::of_stage(&stage, &BTreeMap::new()).unwrap();
+        assert_eq!(audience.groups["acme"], Share::FULL);
+        assert_eq!(
+            audience.groups["initech:5%"],
+            Share::FULL,
+            "a tenant's name is all name"
+        );
+    }
+
+    #[test]
     fn an_audience_that_nobody_named_is_refused() {
         for (key, names) in [
-            ("tenants", "a"),
+            ("header", "x-canary: always"),
             ("cohort", "beta"),
             ("users", " , "),
             ("groups", "a:120%"),

@@ -1,7 +1,7 @@
 //! App Configuration as the language knows it.
 
 use meridian_workflows::vocabulary::{
-    Availability, Capabilities, ProviderKind, RollbackSpeed, SettingKey, SettingsReader, Shares,
+    AudienceKey, Audiences, Availability, Capabilities, ProviderKind, RollbackSpeed, SettingKey, SettingsReader, Shares,
 };
 
 use crate::app_configuration::settings::{Filter, Settings};
@@ -52,11 +52,20 @@ pub fn kind() -> ProviderKind {
         name: "appConfiguration",
         availability: Availability::Available,
         settings: SETTINGS,
-        read: SettingsReader(|settings| Settings::read(settings).map(|settings| capabilities(settings.filter))),
+        read: SettingsReader(|settings| Settings::read(settings).map(|settings| capabilities(&settings))),
     }
 }
 
-fn capabilities(filter: Filter) -> Capabilities {
+/// Whom the targeting filter knows by name.
+const NAMED: [AudienceKey; 4] = [
+    AudienceKey::Tenants,
+    AudienceKey::Users,
+    AudienceKey::Groups,
+    AudienceKey::Cohort,
+];
+
+fn capabilities(settings: &Settings) -> Capabilities {
+    let filter = settings.filter;
     let mut remarks = vec![
         "An app sees a changed flag when it next refreshes its configuration, every 30 seconds by default: until then, off is not \
          off everywhere."
@@ -73,7 +82,14 @@ fn capabilities(filter: Filter) -> Capabilities {
     Capabilities {
         shares: Shares::Steps(filter.step()),
         mirroring: false,
-        audiences: is_targeting,
+        audiences: if is_targeting {
+            Audiences {
+                cohorts: Some(settings.cohorts.keys().cloned().collect()),
+                ..Audiences::by(&NAMED)
+            }
+        } else {
+            Audiences::none()
+        },
         preview: is_targeting,
         rollback: RollbackSpeed::Instant,
         remarks,
@@ -83,7 +99,7 @@ fn capabilities(filter: Filter) -> Capabilities {
 #[cfg(test)]
 mod tests {
     use super::kind;
-    use meridian_workflows::vocabulary::Shares;
+    use meridian_workflows::vocabulary::{AudienceKey, Audiences, Shares};
     use serde_json::json;
 
     #[test]
@@ -93,8 +109,13 @@ mod tests {
             (kind().read.0)(&settings).unwrap()
         };
         let (dice, targeting) = (with("percentage"), with("targeting"));
-        assert_eq!((dice.shares, dice.audiences), (Shares::Steps(100), false));
-        assert_eq!((targeting.shares, targeting.audiences), (Shares::Steps(1), true));
+        assert_eq!((dice.shares, dice.audiences), (Shares::Steps(100), Audiences::none()));
+        assert_eq!(targeting.shares, Shares::Steps(1));
+        assert!(targeting.audiences.keys.contains(&AudienceKey::Cohort));
+        assert!(
+            !targeting.audiences.keys.contains(&AudienceKey::Header),
+            "a flag sees no request"
+        );
     }
 
     #[test]

@@ -134,6 +134,9 @@ impl Provider for AppConfiguration {
 
     async fn observe(&self, target: &Target) -> Result<Observed, Failure> {
         let (settings, flag) = settings_of(target)?;
+        for rung in &target.ladder.rungs {
+            part(&rung.exposure, &settings, target)?;
+        }
         let store = self.store(target, &settings, &flag)?;
         let read = within(&store, async { store.read().await.map_err(Failure::from) }).await?;
         observed(&store, &settings, &flag, read)
@@ -233,29 +236,34 @@ fn observed(store: &Store, settings: &Settings, name: &str, read: Option<Stored>
     })
 }
 
+/// The state in which an exposure is served.
+///
+/// *Errors*: what the filter cannot hold, or a cohort that nobody defined.
+fn part(exposure: &Exposure, settings: &Settings, target: &Target) -> Result<State, Failure> {
+    let audience = match (settings.filter, exposure) {
+        (_, Exposure::Shadow(_)) => return Err(Failure::lasting("a feature flag cannot mirror traffic")),
+        (Filter::Percentage, Exposure::Audience(_)) => {
+            return Err(Failure::lasting("an audience takes `filter: targeting`"));
+        }
+        (Filter::Percentage, Exposure::Traffic(_)) => Audience::default(),
+        (Filter::Targeting, exposure) => {
+            Audience::at(exposure, &target.ladder, &settings.cohorts).map_err(Failure::lasting)?
+        }
+    };
+    let share = exposure.traffic();
+    if share.basis_points() % settings.filter.step() != 0 {
+        return Err(Failure::lasting(format!(
+            "the percentage filter takes whole percents, not {share}: use `filter: targeting`"
+        )));
+    }
+    Ok(State::Part { share, audience })
+}
+
 /// The state that an order asks for.
 fn wanted(desired: &Desired, settings: &Settings, target: &Target) -> Result<State, Failure> {
     let nobody = Audience::default();
     Ok(match &desired.state {
-        DesiredState::Serving(exposure) => {
-            let audience = match (settings.filter, exposure) {
-                (_, Exposure::Shadow(_)) => return Err(Failure::lasting("a feature flag cannot mirror traffic")),
-                (Filter::Percentage, Exposure::Audience(_)) => {
-                    return Err(Failure::lasting("an audience takes `filter: targeting`"));
-                }
-                (Filter::Percentage, Exposure::Traffic(_)) => nobody,
-                (Filter::Targeting, exposure) => {
-                    Audience::at(exposure, &target.ladder, &settings.cohorts).map_err(Failure::lasting)?
-                }
-            };
-            let share = exposure.traffic();
-            if share.basis_points() % settings.filter.step() != 0 {
-                return Err(Failure::lasting(format!(
-                    "the percentage filter takes whole percents, not {share}: use `filter: targeting`"
-                )));
-            }
-            State::Part { share, audience }
-        }
+        DesiredState::Serving(exposure) => part(exposure, settings, target)?,
         DesiredState::Promoted => State::On,
         DesiredState::Reverted => State::Part {
             share: Share::ZERO,

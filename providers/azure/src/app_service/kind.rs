@@ -2,7 +2,7 @@
 
 use meridian_workflows::duration::Duration;
 use meridian_workflows::vocabulary::{
-    Availability, Capabilities, ProviderKind, RollbackSpeed, SettingKey, SettingsReader, Shares,
+    Audiences, Availability, Capabilities, ProviderKind, RollbackSpeed, SettingKey, SettingsReader, Shares,
 };
 
 use crate::app_service::settings::Settings;
@@ -115,7 +115,7 @@ fn capabilities(settings: &Settings) -> Capabilities {
         // `reroutePercentage` is a double, which holds every hundredth of a percent.
         shares: Shares::Steps(1),
         mirroring: false,
-        audiences: false,
+        audiences: Audiences::none(),
         preview: true,
         rollback: RollbackSpeed::Pinned(PINNED_FOR),
         remarks,

@@ -6,7 +6,7 @@ use meridian_engine::ports::failure::{Failure, Lasting};
 use meridian_engine::ports::provider::Target;
 use meridian_engine::run::effect::DesiredState;
 use meridian_workflows::share::Share;
-use meridian_workflows::vocabulary::Capabilities;
+use meridian_workflows::vocabulary::{AudienceKey, Capabilities};
 use meridian_workflows::workflow::Exposure;
 
 use crate::rig::Workshop;
@@ -118,7 +118,7 @@ pub async fn refuses_what_it_cannot(workshop: &dyn Workshop) -> Outcome {
     if !can.mirroring {
         cannot.push(Exposure::Shadow(Share::FULL));
     }
-    if !can.audiences {
+    if !can.audiences.keys.contains(&AudienceKey::Header) {
         let header = BTreeMap::from([("header".to_owned(), "x-tester=yes".to_owned())]);
         cannot.push(Exposure::Audience(header));
     }

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::provider::Fence;
-use meridian_workflows::vocabulary::Capabilities;
+use meridian_workflows::vocabulary::{Audiences, Capabilities};
 use serde_json::Value;
 
 use super::http_rules::{self, Sides};
@@ -35,7 +35,7 @@ pub fn capabilities() -> Capabilities {
     ];
     Capabilities {
         mirroring: true,
-        audiences: true,
+        audiences: Audiences::requests(),
         preview: true,
         remarks: remarks.map(str::to_owned).to_vec(),
         ..Capabilities::splitting(1)

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::provider::Fence;
-use meridian_workflows::vocabulary::Capabilities;
+use meridian_workflows::vocabulary::{Audiences, Capabilities};
 use serde_json::{Map, Value, json};
 
 use super::istio_routes;
@@ -50,7 +50,7 @@ pub fn capabilities(settings: &settings::Istio) -> Capabilities {
     }
     Capabilities {
         mirroring: true,
-        audiences: true,
+        audiences: Audiences::requests(),
         preview: settings.destination_rule.is_none(),
         remarks,
         ..Capabilities::splitting(STEP)

@@ -8,7 +8,7 @@
 use async_trait::async_trait;
 use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::provider::Fence;
-use meridian_workflows::vocabulary::Capabilities;
+use meridian_workflows::vocabulary::{Audiences, Capabilities};
 use serde_json::{Value, json};
 
 use super::nginx_canary::{places, selection};
@@ -31,7 +31,7 @@ pub fn capabilities() -> Capabilities {
         "Where the Ingress has cookie affinity, users stay with the version that they met first.",
     ];
     Capabilities {
-        audiences: true,
+        audiences: Audiences::requests(),
         preview: true,
         remarks: remarks.map(str::to_owned).to_vec(),
         ..Capabilities::splitting(1)

@@ -370,7 +370,7 @@ fn every_mechanism_refuses_before_anything_opens_what_its_capabilities_deny() {
         );
         assert_eq!(
             mechanism.refusal(&audience("header", "a: b")).is_none(),
-            can.audiences,
+            !can.audiences.keys.is_empty(),
             "{settings}"
         );
         assert!(!can.remarks.is_empty() && can.remarks.iter().all(|remark| remark.ends_with('.')));

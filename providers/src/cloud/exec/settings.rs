@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use meridian_workflows::duration::Duration;
 use meridian_workflows::share::Share;
-use meridian_workflows::vocabulary::{Capabilities, RollbackSpeed, Shares};
+use meridian_workflows::vocabulary::{AudienceKey, Audiences, Capabilities, RollbackSpeed, Shares};
 use serde::Deserialize;
 
 /// Below what the engine gives a call, so that a program that is late is told as late.
@@ -63,9 +63,36 @@ struct SecretName {
 struct Can {
     shares: Option<Steps>,
     mirroring: bool,
-    audiences: bool,
+    audiences: Named,
     preview: bool,
     rollback: Option<Speed>,
+}
+
+/// By what an audience may be named: everything, nothing, or these keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Named {
+    All(bool),
+    By(Vec<AudienceKeyName>),
+}
+
+impl Default for Named {
+    fn default() -> Named {
+        Named::All(false)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct AudienceKeyName(AudienceKey);
+
+impl<'de> Deserialize<'de> for AudienceKeyName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<AudienceKeyName, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let known = AudienceKey::ALL.into_iter().find(|key| key.name() == text);
+        known
+            .map(AudienceKeyName)
+            .ok_or_else(|| serde::de::Error::custom(format!("`{text}` names no audience")))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -140,7 +167,11 @@ impl Settings {
                 Some(Steps::Whole) => Shares::Whole,
             },
             mirroring: self.can.mirroring,
-            audiences: self.can.audiences,
+            audiences: match &self.can.audiences {
+                Named::All(true) => Audiences::by(&AudienceKey::ALL),
+                Named::All(false) => Audiences::none(),
+                Named::By(keys) => Audiences::by(&keys.iter().map(|AudienceKeyName(key)| *key).collect::<Vec<_>>()),
+            },
             preview: self.can.preview,
             rollback: match self.can.rollback {
                 None | Some(Speed::Instant) => RollbackSpeed::Instant,
@@ -158,7 +189,7 @@ impl Settings {
 mod tests {
     use serde_json::json;
 
-    use super::{Settings, Shares};
+    use super::{AudienceKey, Settings, Shares};
 
     #[test]
     fn what_is_not_sound_is_named() {
@@ -170,6 +201,7 @@ mod tests {
             (json!({"command": ["a"], "timeout": "0s"}), "timeout"),
             (json!({"command": ["a"], "env": {"A=B": "c"}}), "A=B"),
             (json!({"command": ["a"], "can": {"shares": "0%"}}), "can.shares"),
+            (json!({"command": ["a"], "can": {"audiences": ["hats"]}}), "audiences"),
             (json!({"command": ["a"], "wiht": {}}), "wiht"),
             (json!("a"), "struct"),
         ] {
@@ -189,5 +221,11 @@ mod tests {
         assert_eq!(can(json!({"shares": "5%"})).shares, Shares::Steps(500));
         assert_eq!(can(json!({"shares": "whole"})).shares, Shares::Whole);
         assert!(can(json!({"mirroring": true})).mirroring);
+        assert!(can(json!({})).audiences.keys.is_empty());
+        assert_eq!(can(json!({"audiences": true})).audiences.keys, AudienceKey::ALL);
+        assert_eq!(
+            can(json!({"audiences": ["header", "users"]})).audiences.keys,
+            [AudienceKey::Header, AudienceKey::Users]
+        );
     }
 }
