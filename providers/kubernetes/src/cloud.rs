@@ -82,6 +82,20 @@ impl KubernetesCloud {
         })
     }
 
+    async fn look(&self, place: &Place, target: &Target) -> Result<Observed, Failure> {
+        self.preflight.check(place, target).await?;
+        look::observe(place, target, (self.now)()).await
+    }
+
+    /// Whether to ask once more: the credentials were refused, and those that stand on disk by now may be others.
+    fn is_renewed(&self, place: &Place) -> bool {
+        let is_unknown = place.namespace.is_unknown();
+        if is_unknown {
+            self.clients.forget(&place.settings.cluster);
+        }
+        is_unknown
+    }
+
     /// A refusal may be that of credentials which have been rotated since: the next call takes them anew.
     fn heed<T>(&self, place: &Place, answer: Result<T, Failure>) -> Result<T, Failure> {
         if let Err(failure) = &answer
@@ -104,36 +118,45 @@ pub(crate) struct Place {
 #[async_trait]
 impl Provider for KubernetesCloud {
     async fn identify(&self, target: &Target) -> Result<String, Failure> {
-        let place = self.place(target).await?;
-        // The namespace that every cluster has from its first moment, and none has twice.
-        let system = place
-            .namespace
-            .get_cluster_wide(&NAMESPACES, "kube-system")
-            .await
-            .map_err(Failure::from);
-        let system = self.heed(&place, system)?;
-        let uid = system
-            .as_ref()
-            .and_then(|system| system.pointer("/metadata/uid")?.as_str());
-        let uid =
-            uid.ok_or_else(|| Failure::lasting("the cluster has no namespace kube-system to tell it apart by"))?;
-        let (namespace, workload) = (place.namespace.name(), &place.settings.deployment);
-        Ok(format!("kubernetes:{uid}/{namespace}/deployment/{workload}"))
+        let mut place = self.place(target).await?;
+        let mut identity = identity(&place).await;
+        if self.is_renewed(&place) {
+            place = self.place(target).await?;
+            identity = self::identity(&place).await;
+        }
+        self.heed(&place, identity)
     }
 
     async fn observe(&self, target: &Target) -> Result<Observed, Failure> {
-        let place = self.place(target).await?;
-        let checked = self.preflight.check(&place, target).await;
-        self.heed(&place, checked)?;
-        let seen = look::observe(&place, target, (self.now)()).await;
+        let mut place = self.place(target).await?;
+        let mut seen = self.look(&place, target).await;
+        if self.is_renewed(&place) {
+            place = self.place(target).await?;
+            seen = self.look(&place, target).await;
+        }
         self.heed(&place, seen)
     }
 
     async fn ensure(&self, target: &Target, order: &Order) -> Result<Progress, Failure> {
-        let place = self.place(target).await?;
-        let progress = ensure::ensure(&place, target, order, &self.now).await;
+        let mut place = self.place(target).await?;
+        let mut progress = ensure::ensure(&place, target, order, &self.now).await;
+        if self.is_renewed(&place) {
+            place = self.place(target).await?;
+            progress = ensure::ensure(&place, target, order, &self.now).await;
+        }
         self.heed(&place, progress)
     }
+}
+
+async fn identity(place: &Place) -> Result<String, Failure> {
+    // The namespace that every cluster has from its first moment, and none has twice.
+    let system = place.namespace.get_cluster_wide(&NAMESPACES, "kube-system").await?;
+    let uid = system
+        .as_ref()
+        .and_then(|system| system.pointer("/metadata/uid")?.as_str());
+    let uid = uid.ok_or_else(|| Failure::lasting("the cluster has no namespace kube-system to tell it apart by"))?;
+    let (namespace, workload) = (place.namespace.name(), &place.settings.deployment);
+    Ok(format!("kubernetes:{uid}/{namespace}/deployment/{workload}"))
 }
 
 /// The text of a field; empty where there is none.

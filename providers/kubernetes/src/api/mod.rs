@@ -3,11 +3,13 @@
 pub mod error;
 pub mod resource;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -32,6 +34,8 @@ const PAGE: usize = 500;
 pub struct Namespace {
     client: Client,
     name: String,
+    /// Whether the credentials have been refused.
+    is_unknown: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Namespace {
@@ -69,7 +73,13 @@ impl Namespace {
         Namespace {
             client,
             name: name.into(),
+            is_unknown: Arc::default(),
         }
+    }
+
+    /// Whether the cluster did not know who asked: credentials that were rotated since would be known.
+    pub fn is_unknown(&self) -> bool {
+        self.is_unknown.load(Ordering::Relaxed)
     }
 
     pub fn name(&self) -> &str {
@@ -226,6 +236,9 @@ impl Namespace {
             if parts.status.is_success() {
                 Ok(body)
             } else {
+                if parts.status == StatusCode::UNAUTHORIZED {
+                    self.is_unknown.store(true, Ordering::Relaxed);
+                }
                 Err(Error::refused(&what, &parts, &body))
             }
         };
