@@ -101,8 +101,9 @@ impl Error {
             )),
             403 => Failure::lasting(format!("the cluster's access rules do not allow {what}{said}")),
             404 if reason != "NotFound" => Failure::lasting(format!("the cluster does not serve what {what} asks for")),
-            // Somebody was faster, or a namespace is on its way out; 408, 429 and 5xx are load and weather.
-            408 | 409 | 429 | 500.. => {
+            // Somebody was faster, or a namespace is on its way out; 410 is a list that took longer than the server remembers;
+            // 408, 429 and 5xx are load and weather.
+            408..=410 | 429 | 500.. => {
                 let text = format!("the API server answers {status} to {what}{said}");
                 match seconds {
                     Some(seconds) => Failure::overloaded(text, Duration::from_secs(seconds)),
@@ -161,6 +162,7 @@ mod tests {
             (500, false),
             (503, false),
             (409, false),
+            (410, false),
             (401, true),
             (403, true),
             (422, true),
