@@ -53,7 +53,7 @@ pub(crate) async fn observe(place: &Place, target: &Target, now: Timestamp) -> R
             candidate_share: share,
             is_settled: is_settled(&world),
             diagnosis: diagnosis(place, &world, now).await?,
-            candidate_digest: None,
+            candidate_digest: seen.candidate_digest(&release),
         },
         fence: world.fence,
         versions,
@@ -191,6 +191,17 @@ impl Seen<'_> {
             .flatten()
             .find(|one| text(one, "/name") == name)?;
         Some(text(container, "/image").to_owned())
+    }
+
+    /// The content that the candidate's pods run.
+    fn candidate_digest(&self, release: &Version) -> Option<String> {
+        let pods = match &self.place.settings.strategy {
+            Strategy::Rolling(_) => &self.world.pods,
+            Strategy::Canary(_) | Strategy::BlueGreen(_) => self.copy_pods,
+        };
+        let found = version::digests(pods, self.world.original.container_name(), &release.pinned);
+        let told: Vec<&str> = found.into_iter().collect();
+        (!told.is_empty()).then(|| told.join(" and "))
     }
 
     /// A candidate that does not stand yet: what can be known of its telemetry before.

@@ -1,6 +1,6 @@
 //! Versions as this cloud knows them: an image as it is written, with what tells its telemetry apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meridian_engine::ports::failure::Failure;
 use meridian_engine::run::version::Version;
@@ -54,15 +54,18 @@ pub fn with_labels(mut version: Version, namespace: &str, workload: &Workload, a
     if let Some(hash) = &arm.hash {
         labels.insert("podTemplateHash".to_owned(), hash.clone());
     }
-    if let Some(digest) = digest(pods, workload.container_name(), &version.pinned) {
-        labels.insert("digest".to_owned(), digest);
+    let mut digests = digests(pods, workload.container_name(), &version.pinned);
+    if digests.len() == 1
+        && let Some(digest) = digests.pop_first()
+    {
+        labels.insert("digest".to_owned(), digest.to_owned());
     }
     version.labels.extend(labels);
     version
 }
 
-/// The digest that the pods of this image report, where all that report one agree.
-fn digest(pods: &[Value], container: &str, image: &str) -> Option<String> {
+/// The content that pods of this image run, each once: several where the tag moved while they were pulled.
+pub fn digests<'a>(pods: &'a [Value], container: &str, image: &str) -> BTreeSet<&'a str> {
     let runs = |pod: &&Value| {
         let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
         containers
@@ -70,26 +73,17 @@ fn digest(pods: &[Value], container: &str, image: &str) -> Option<String> {
             .flatten()
             .any(|one| one["name"] == container && one["image"] == image)
     };
-    let mut found: Option<&str> = None;
-    for pod in pods.iter().filter(runs) {
+    let id = |pod: &'a Value| {
         let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
-        let status = statuses
+        statuses
             .into_iter()
             .flatten()
-            .find(|status| status["name"] == container);
-        let Some(id) = status
-            .and_then(|status| status["imageID"].as_str())
-            .filter(|id| !id.is_empty())
-        else {
-            continue;
-        };
-        let digest = id.rsplit('@').next().unwrap_or(id);
-        if found.is_some_and(|other| other != digest) {
-            return None;
-        }
-        found = Some(digest);
-    }
-    found.map(str::to_owned)
+            .find(|status| status["name"] == container)?["imageID"]
+            .as_str()
+    };
+    // An ID without a repository names a node's own unpacking, which is not the same everywhere.
+    let pulled = pods.iter().filter(runs).filter_map(id);
+    pulled.filter_map(|id| Some(id.rsplit_once('@')?.1)).collect()
 }
 
 #[cfg(test)]
@@ -97,7 +91,7 @@ mod tests {
     use meridian_workflows::workflow::Release;
     use serde_json::json;
 
-    use super::{digest, of_image, of_release};
+    use super::{digests, of_image, of_release};
 
     #[test]
     fn a_version_is_named_by_its_tag_and_pinned_as_written() {
@@ -121,17 +115,27 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_disagree_about_a_digest_say_none() {
+    fn pods_tell_the_content_that_they_pulled_each_once() {
         let pod = |id: &str| {
             json!({"spec": {"containers": [{"name": "api", "image": "api:v1"}]},
                    "status": {"containerStatuses": [{"name": "api", "imageID": id}]}})
         };
-        let agreed = digest(&[pod("docker.io/api@sha256:1"), pod("")], "api", "api:v1");
-        assert_eq!(agreed.as_deref(), Some("sha256:1"));
+        let told = |ids: &[&str], image: &str| {
+            let pods: Vec<_> = ids.iter().map(|id| pod(id)).collect();
+            digests(&pods, "api", image)
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(
-            digest(&[pod("api@sha256:1"), pod("api@sha256:2")], "api", "api:v1"),
-            None
+            told(&["docker.io/api@sha256:1", "", "api@sha256:1"], "api:v1"),
+            ["sha256:1"]
         );
-        assert_eq!(digest(&[pod("api@sha256:1")], "api", "api:v2"), None);
+        assert_eq!(
+            told(&["api@sha256:2", "api@sha256:1"], "api:v1"),
+            ["sha256:1", "sha256:2"]
+        );
+        assert_eq!(told(&["sha256:unpacked"], "api:v1"), [""; 0]);
+        assert_eq!(told(&["api@sha256:1"], "api:v2"), [""; 0]);
     }
 }
