@@ -4,7 +4,7 @@ use meridian_workflows::vocabulary::{
     Availability, Capabilities, ProviderKind, RollbackSpeed, SettingKey, SettingsReader, Shares,
 };
 
-use crate::settings::{Promotion, Settings, Strategy};
+use crate::settings::{Promotion, Settings, Strategy, Traffic};
 use crate::traffic;
 
 const fn optional(name: &'static str, summary: &'static str) -> SettingKey {
@@ -100,12 +100,43 @@ pub fn capabilities(settings: &Settings) -> Capabilities {
                 .to_owned(),
         );
     }
+    if keeps_no_baseline(&settings.strategy) {
+        capabilities.remarks.push(
+            "`keepBaseline` changes nothing here: the old version's own pods give way, and going back starts them anew."
+                .to_owned(),
+        );
+    }
     capabilities
+}
+
+/// Whether the pods of the old version are gone once the candidate serves everything.
+fn keeps_no_baseline(strategy: &Strategy) -> bool {
+    match strategy {
+        Strategy::Rolling(_) | Strategy::Canary(Traffic::Pods(_)) => true,
+        Strategy::Canary(
+            Traffic::Istio(_) | Traffic::HttpRoute(_) | Traffic::Nginx(_) | Traffic::Smi(_) | Traffic::Alb(_),
+        )
+        | Strategy::BlueGreen(_) => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::kind;
+    use serde_json::json;
+
+    use super::{capabilities, kind};
+    use crate::settings::Settings;
+
+    #[test]
+    fn a_plan_tells_where_no_baseline_is_kept() {
+        let is_told = |traffic: serde_json::Value, strategy: &str| {
+            let settings = json!({"workload": "deployment/shop", "strategy": strategy, "traffic": traffic});
+            let remarks = capabilities(&Settings::read(&settings).unwrap()).remarks;
+            remarks.iter().any(|remark| remark.contains("keepBaseline"))
+        };
+        assert!(is_told(json!({"pods": {}}), "canary") && is_told(json!(null), "rolling"));
+        assert!(!is_told(json!({"httpRoute": {"name": "shop"}}), "canary"));
+    }
 
     #[test]
     fn every_key_that_is_told_is_read_and_no_other() {
