@@ -14,6 +14,9 @@ use crate::kubernetes::refusal::{Cause, Refusal};
 use crate::kubernetes::store::{Place, Store};
 use crate::kubernetes::validate;
 
+/// What of a `generateName` is kept: with five letters more it is a name that labels may have.
+const PREFIX_MAX: usize = 58;
+
 /// Everything that a cluster is, behind one lock.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -26,6 +29,8 @@ pub(crate) struct World {
     pub(crate) wake: Option<Timestamp>,
     /// Demand on each autoscaler's pods, by namespace and name.
     pub(crate) loads: std::collections::BTreeMap<(String, String), u32>,
+    /// What the controller of autoscalers knows of each, by its UID.
+    pub(crate) scalers: std::collections::BTreeMap<String, crate::kubernetes::controllers::autoscaler::Memory>,
     /// Groups whose kinds are not installed.
     pub(crate) absent: crate::kubernetes::Absent,
     serial: u64,
@@ -50,6 +55,7 @@ impl World {
             nodes: Nodes::default(),
             wake: None,
             loads: std::collections::BTreeMap::new(),
+            scalers: std::collections::BTreeMap::new(),
             absent: crate::kubernetes::Absent::new(),
             serial: 0,
         };
@@ -180,7 +186,10 @@ impl World {
         {
             map.remove("status");
         }
-        let prefix = text(&object, "/metadata/generateName").to_owned();
+        let prefix: String = text(&object, "/metadata/generateName")
+            .chars()
+            .take(PREFIX_MAX)
+            .collect();
         if name(&object).is_empty() && !prefix.is_empty() {
             object["metadata"]["name"] = json!(format!("{prefix}{}", self.suffix()));
         }
@@ -506,4 +515,26 @@ fn keep_what_the_server_owns(kind: &Kind, old: &Value, new: &mut Value, subresou
 /// The words that tell the machines what a pod shall do, where the pod itself says it.
 pub(crate) fn told(pod: &Value) -> Option<&str> {
     annotation(pod, "klab/do")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::World;
+    use crate::kubernetes::kind::Kind;
+    use crate::kubernetes::object::name;
+
+    #[test]
+    fn what_names_are_generated_from_is_cut_so_that_they_stay_labels() {
+        let mut world = World::new("test", Timestamp::UNIX_EPOCH);
+        let kind = Kind::named("Service");
+        let writer = world.controller(kind, "");
+        for length in [57, 58, 59, 200] {
+            let object = json!({"metadata": {"generateName": "a".repeat(length)}, "spec": {"ports": [{"port": 80}]}});
+            let made = world.create(kind, "default", object, &writer).unwrap();
+            assert_eq!(name(&made).len(), length.min(58) + 5, "{}", name(&made));
+        }
+    }
 }
