@@ -157,6 +157,39 @@ pub(crate) fn key_step(keys: &[&'static str], item: &Value) -> String {
     format!("k:{}", sorted(&Value::Object(map)))
 }
 
+/// The first list in which two items have one key, as the server says it; none where every item is its own.
+pub(crate) fn repeated(shape: &Shape, value: &Value, path: &mut Path) -> Option<String> {
+    if shape.is_leaf() {
+        return None;
+    }
+    match (shape, value) {
+        (Shape::Struct { .. } | Shape::Map { .. }, Value::Object(map)) => map.iter().find_map(|(key, value)| {
+            path.push(format!("f:{key}"));
+            let found = shape.child(key).and_then(|below| repeated(&below, value, path));
+            path.pop();
+            found
+        }),
+        (Shape::List { item, merge }, Value::Array(items)) => {
+            let mut seen = BTreeSet::new();
+            items.iter().find_map(|value| {
+                let step = match merge {
+                    Merge::Keys(keys) => key_step(keys, value),
+                    Merge::Set | Merge::Atomic => format!("v:{value}"),
+                };
+                if !seen.insert(step.clone()) {
+                    let (place, key) = (spoken(path), spoken(&[step]));
+                    return Some(format!("{place}: duplicate entries for key {key}"));
+                }
+                path.push(step);
+                let found = repeated(item, value, path);
+                path.pop();
+                found
+            })
+        }
+        _ => None,
+    }
+}
+
 /// Compact JSON with its keys in order.
 fn sorted(value: &Value) -> String {
     match value {
@@ -267,5 +300,36 @@ fn compare(shape: &Shape, old: Option<&Value>, new: Option<&Value>, path: &mut P
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::repeated;
+    use crate::kubernetes::schema::Shape;
+
+    fn said(spec: Value) -> Option<String> {
+        let object = json!({"spec": {"template": {"spec": spec}}});
+        repeated(&Shape::of("Deployment"), &object, &mut Vec::new())
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_named_with_its_place() {
+        let env = json!({"containers": [{"name": "web", "env": [{"name": "A"}, {"name": "B"}, {"name": "A"}]}]});
+        assert_eq!(
+            said(env).unwrap(),
+            r#".spec.template.spec.containers[name="web"].env: duplicate entries for key [name="A"]"#
+        );
+        let ports = json!({"containers": [{"name": "web", "ports": [
+            {"containerPort": 80, "name": "a"}, {"containerPort": 80, "protocol": "UDP"}, {"containerPort": 80, "protocol": "TCP"}]}]});
+        assert_eq!(
+            said(ports).unwrap(),
+            r#".spec.template.spec.containers[name="web"].ports: duplicate entries for key [containerPort=80,protocol="TCP"]"#
+        );
+        let tolerations =
+            json!({"tolerations": [{"key": "a"}, {"key": "a"}], "containers": [{"name": "a"}, {"name": "b"}]});
+        assert_eq!(said(tolerations), None, "a list without keys may say a thing twice");
     }
 }

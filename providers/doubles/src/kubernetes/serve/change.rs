@@ -10,6 +10,7 @@ use crate::kubernetes::managed::{self, Writer};
 use crate::kubernetes::object::{int, name, stamp, text, uid};
 use crate::kubernetes::patch;
 use crate::kubernetes::refusal::{Cause, Refusal};
+use crate::kubernetes::schema::fields::repeated;
 use crate::kubernetes::schema::read::{Findings, read};
 use crate::kubernetes::selector::Filter;
 use crate::kubernetes::serve::read::shown;
@@ -411,7 +412,10 @@ fn refuse_unfit(resource: &Resource, config: &Value, findings: &Findings) -> Res
             };
             format!(".{}: expected {expected}, got {}", wrong.path, wrong.found)
         }
-        (None, None) => return Ok(()),
+        (None, None) => match repeated(&resource.kind.shape(), config, &mut Vec::new()) {
+            Some(why) => why,
+            None => return Ok(()),
+        },
     };
     Err(Refusal {
         code: 500,
