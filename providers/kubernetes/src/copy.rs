@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use meridian_engine::ports::provider::Fence;
 use serde_json::{Map, Value, json};
 
+use crate::repeats;
 use crate::settings::{AntiAffinity, Candidate};
 use crate::traffic::{ARM_LABEL, FENCE_ANNOTATION, OWNER_LABEL, Placement};
 use crate::workload::{Workload, labels, selects};
@@ -119,6 +120,7 @@ pub fn deployment(original: &Workload, settings: &Candidate, wish: &Wish<'_>) ->
     let pod_labels = pod_labels(original, settings, wish);
     template["metadata"] = json!({"labels": pod_labels, "annotations": annotations});
     keep_away(&mut template, original, settings.anti_affinity);
+    repeats::drop_from(&mut template);
     spec["template"] = template;
     spec["replicas"] = json!(wish.replicas);
     spec["selector"] = json!({"matchLabels": own_labels(original.name())});

@@ -12,6 +12,7 @@ mod look;
 mod plan;
 mod preflight;
 mod record;
+mod repeats;
 pub mod settings;
 pub mod traffic;
 mod version;

@@ -13,6 +13,7 @@ use crate::api::resource::{
     ACCESS_REVIEWS, AUTOSCALERS, DEPLOYMENTS, DISRUPTION_BUDGETS, ENDPOINT_SLICES, EVENTS, PODS, REPLICA_SETS, SERVICES,
 };
 use crate::cloud::{Place, text};
+use crate::repeats;
 use crate::settings::{Cluster, Strategy};
 use crate::traffic::{Grant, Split};
 use crate::world::World;
@@ -80,6 +81,7 @@ impl Preflight {
             grants.extend(mechanism.grants());
             self.access(place, &grants).await?;
             mechanism.check(&place.namespace, &world.arms).await?;
+            copyable(&world)?;
         }
         Ok(())
     }
@@ -145,6 +147,20 @@ fn workload(world: &World) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// Whether the candidate's copy could be made from the baseline as it stands.
+fn copyable(world: &World) -> Result<(), Failure> {
+    let template = world.original.object().pointer("/spec/template");
+    match template.and_then(repeats::refusal) {
+        Some(why) => {
+            let name = world.original.name();
+            Err(Failure::lasting(format!(
+                "no copy of the Deployment {name} can be made: {why}"
+            )))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether every rung can be climbed here.
