@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 
 use crate::repeats;
 use crate::settings::{AntiAffinity, Candidate};
-use crate::traffic::{ARM_LABEL, FENCE_ANNOTATION, OWNER_LABEL, Placement};
+use crate::traffic::{ARM_LABEL, FENCE_ANNOTATION, OWNER_LABEL, Placement, shortened};
 use crate::workload::{Workload, labels, selects};
 
-/// The value of [`ARM_LABEL`] on the candidate's pods.
-pub const CANDIDATE: &str = "candidate";
+/// The most of the copy's name: the API server cuts what a name is generated from at 58 characters, and pods of the copy must
+/// still begin with its name and a dash, which those of no other Deployment do.
+const NAME_MAX: usize = 57;
 /// Old ReplicaSets of the copy that are kept: its history is nobody's.
 const HISTORY: u32 = 1;
 /// The API's bound for a label's value.
@@ -22,14 +23,14 @@ const TELLING: [&str; 4] = ["app", "app.kubernetes.io/name", "name", "k8s-app"];
 
 /// The name of all of the candidate's own objects.
 pub fn name(workload: &str, settings: &Candidate) -> String {
-    format!("{workload}-{}", settings.suffix)
+    shortened(workload, &settings.suffix, NAME_MAX)
 }
 
-/// Labels that select the candidate's pods and no others.
-pub fn own_labels(workload: &str) -> BTreeMap<String, String> {
+/// Labels that select the candidate's pods and no others; a copy that was left under another suffix has others.
+pub fn own_labels(workload: &str, suffix: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         (OWNER_LABEL.to_owned(), workload.to_owned()),
-        (ARM_LABEL.to_owned(), CANDIDATE.to_owned()),
+        (ARM_LABEL.to_owned(), suffix.to_owned()),
     ])
 }
 
@@ -105,7 +106,7 @@ pub fn pod_labels(original: &Workload, settings: &Candidate, wish: &Wish<'_>) ->
         labels.extend(wish.apart.clone());
     }
     labels.remove("pod-template-hash");
-    labels.extend(own_labels(original.name()));
+    labels.extend(own_labels(original.name(), &settings.suffix));
     labels
 }
 
@@ -119,11 +120,12 @@ pub fn deployment(original: &Workload, settings: &Candidate, wish: &Wish<'_>) ->
     annotations.extend(settings.annotations.clone());
     let pod_labels = pod_labels(original, settings, wish);
     template["metadata"] = json!({"labels": pod_labels, "annotations": annotations});
+    let own = own_labels(original.name(), &settings.suffix);
     keep_away(&mut template, original, settings.anti_affinity);
     repeats::drop_from(&mut template);
     spec["template"] = template;
     spec["replicas"] = json!(wish.replicas);
-    spec["selector"] = json!({"matchLabels": own_labels(original.name())});
+    spec["selector"] = json!({"matchLabels": own});
     spec["minReadySeconds"] = json!(wish.settle_seconds.max(original.min_ready_seconds()));
     spec["revisionHistoryLimit"] = json!(HISTORY);
     // The API refuses a deadline that is not above the time a pod must be ready.
@@ -150,7 +152,7 @@ pub fn deployment(original: &Workload, settings: &Candidate, wish: &Wish<'_>) ->
 fn metadata(workload: &str, settings: &Candidate, fence: Fence) -> Value {
     json!({
         "name": name(workload, settings),
-        "labels": own_labels(workload),
+        "labels": own_labels(workload, &settings.suffix),
         "annotations": {FENCE_ANNOTATION: fence.to_string()},
     })
 }
@@ -232,7 +234,10 @@ pub fn bounds(autoscaler: &Value) -> Option<Bounds> {
 /// A number of pods that must stay is taken down to the candidate's part: kept whole, it would forbid every eviction.
 pub fn budget(of: &Value, workload: &str, settings: &Candidate, pods: u32, total: u32, fence: Fence) -> Value {
     let mut spec = Map::new();
-    spec.insert("selector".to_owned(), json!({"matchLabels": own_labels(workload)}));
+    spec.insert(
+        "selector".to_owned(),
+        json!({"matchLabels": own_labels(workload, &settings.suffix)}),
+    );
     for key in ["maxUnavailable", "unhealthyPodEvictionPolicy"] {
         if let Some(value) = of.pointer(&format!("/spec/{key}")) {
             spec.insert(key.to_owned(), value.clone());
@@ -353,6 +358,35 @@ mod tests {
         assert_eq!(copy["spec"]["selector"]["matchLabels"]["meridian/arm"], "candidate");
         assert_eq!(copy["spec"]["progressDeadlineSeconds"], 70);
         assert!(!copy.to_string().contains("null"), "{copy}");
+    }
+
+    #[test]
+    fn pods_of_the_copy_begin_with_its_name_however_long_that_of_the_workload_is() {
+        for length in [1, 47, 48, 58, 63] {
+            let workload = "w".repeat(length);
+            let name = super::name(&workload, &Candidate::default());
+            assert!(
+                name.len() < 58,
+                "{name}: a dash fits behind it before the API server cuts"
+            );
+            assert!(name.ends_with("-candidate") && name != workload);
+        }
+        let (one, two) = ("w".repeat(63), format!("{}x", "w".repeat(62)));
+        let settings = Candidate::default();
+        assert_ne!(super::name(&one, &settings), super::name(&two, &settings));
+        assert_eq!(super::name("shop", &settings), "shop-candidate");
+    }
+
+    #[test]
+    fn a_copy_under_another_suffix_is_no_pod_of_this_one() {
+        let other = Candidate {
+            suffix: "green".to_owned(),
+            ..Candidate::default()
+        };
+        let none = BTreeMap::new();
+        let old = pod_labels(&original(), &other, &wish(&none, Placement::Joined));
+        let own = json!({"matchLabels": super::own_labels("shop", "candidate")});
+        assert!(!selects(&own, &old));
     }
 
     #[test]

@@ -200,7 +200,7 @@ fn arms(
         },
         candidate: Arm {
             deployment: copy::name(&workload, &settings.candidate),
-            labels: copy::own_labels(&workload),
+            labels: copy::own_labels(&workload, &settings.candidate.suffix),
             hash: copied.and_then(|copied| newest_hash(copy_sets, copied)),
             ready: copied.map_or(0, |copied| ready_of(settings, original, copied)),
             ports: copied.unwrap_or(original).ports(),

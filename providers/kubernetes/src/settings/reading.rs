@@ -10,6 +10,8 @@ use super::{
 
 /// Kubernetes' own bound for names that become labels.
 const LABEL_MAX: usize = 63;
+/// The most of a candidate's suffix: names that end with it must leave room for the names they are made of.
+const SUFFIX_MAX: usize = 32;
 
 pub(crate) const KEYS: &[&str] = &[
     "kubeconfig",
@@ -240,6 +242,12 @@ fn rolling(map: &Map<String, Value>) -> Result<Rolling, String> {
 
 fn check_candidate(candidate: &Candidate) -> Result<(), String> {
     checked_name("candidate.suffix", &candidate.suffix)?;
+    if candidate.suffix.len() > SUFFIX_MAX {
+        let suffix = &candidate.suffix;
+        return Err(format!(
+            "`candidate.suffix` is at most {SUFFIX_MAX} long, got `{suffix}`"
+        ));
+    }
     if candidate.min_replicas == 0 {
         return Err("`candidate.minReplicas` is at least 1: readiness has to be seen before traffic".to_owned());
     }

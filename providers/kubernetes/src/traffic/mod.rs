@@ -33,6 +33,7 @@ use crate::api::resource::Resource;
 use crate::settings::{Services, Traffic};
 
 pub use audience::TENANT_HEADER;
+pub use object::shortened;
 
 /// The annotation that carries an order's fence, as in `7.2.19`, on every object that an order changes.
 pub const FENCE_ANNOTATION: &str = "meridian/fence";

@@ -33,6 +33,20 @@ pub fn key(word: &str, workload: &str) -> String {
     format!("{prefix}/{name}.{head}-{tail}")
 }
 
+/// A name with a suffix, cut to a bound with a digest in place of what it loses: two long names may begin alike.
+pub fn shortened(name: &str, suffix: &str, max: usize) -> String {
+    let whole = format!("{name}-{suffix}");
+    if whole.len() <= max {
+        return whole;
+    }
+    let digest = Sha256::digest(name.as_bytes());
+    let tail: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let room = max.saturating_sub(suffix.len() + tail.len() + 2);
+    let head: String = name.chars().take(room).collect();
+    let head = head.trim_end_matches(['-', '.']);
+    format!("{head}-{tail}-{suffix}")
+}
+
 pub fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     object.get("metadata")?.get("annotations")?.get(key)?.as_str()
 }

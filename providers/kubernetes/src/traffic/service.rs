@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::provider::Fence;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use super::object::{create, found, is_ours, keep, member, remove, unfit};
+use super::object::{create, found, is_ours, keep, member, remove, shortened, unfit};
 use super::{ARM_LABEL, Arms, Grant, OWNER_LABEL, Written};
 use crate::api::Namespace;
 use crate::api::resource::SERVICES;
@@ -32,15 +31,7 @@ pub enum Reach {
 
 /// The name of the candidate's counterpart of an object.
 pub fn counterpart(name: &str, suffix: &str) -> String {
-    let whole = format!("{name}-{suffix}");
-    if whole.len() <= NAME_MAX {
-        return whole;
-    }
-    let digest = Sha256::digest(name.as_bytes());
-    let tail: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let room = NAME_MAX.saturating_sub(suffix.len() + tail.len() + 2);
-    let head: String = name.chars().take(room).collect();
-    format!("{head}-{tail}-{suffix}")
+    shortened(name, suffix, NAME_MAX)
 }
 
 /// A Service's selector; none where it selects nothing.
