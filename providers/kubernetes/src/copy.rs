@@ -121,6 +121,7 @@ pub fn deployment(original: &Workload, settings: &Candidate, wish: &Wish<'_>) ->
     let pod_labels = pod_labels(original, settings, wish);
     template["metadata"] = json!({"labels": pod_labels, "annotations": annotations});
     let own = own_labels(original.name(), &settings.suffix);
+    spread(&mut template, &original.pod_labels(), &pod_labels, &own);
     keep_away(&mut template, original, settings.anti_affinity);
     repeats::drop_from(&mut template);
     spec["template"] = template;
@@ -179,6 +180,45 @@ fn keep_away(template: &mut Value, original: &Workload, anti_affinity: AntiAffin
     match affinity.as_array_mut() {
         Some(items) => items.push(item),
         None => *affinity = json!([item]),
+    }
+}
+
+/// Rules by which the baseline's pods keep away from each other hold among the candidate's too, where their labels are not the
+/// baseline's: without that all of them could stand on one node, and take all traffic down with it.
+fn spread(
+    template: &mut Value,
+    original: &BTreeMap<String, String>,
+    copied: &BTreeMap<String, String>,
+    own: &BTreeMap<String, String>,
+) {
+    let is_lost = |selector: &Value| selector.is_object() && selects(selector, original) && !selects(selector, copied);
+    let own = json!({"matchLabels": own});
+    for (list, term) in [
+        ("requiredDuringSchedulingIgnoredDuringExecution", ""),
+        ("preferredDuringSchedulingIgnoredDuringExecution", "/podAffinityTerm"),
+    ] {
+        let items = template.pointer_mut(&format!("/spec/affinity/podAntiAffinity/{list}"));
+        let Some(items) = items.and_then(Value::as_array_mut) else {
+            continue;
+        };
+        // The baseline's own stays: it keeps the arms away from each other, as it keeps their pods.
+        let more: Vec<Value> = items
+            .iter()
+            .filter(|item| item.pointer(&format!("{term}/labelSelector")).is_some_and(is_lost))
+            .cloned()
+            .filter_map(|mut item| {
+                *item.pointer_mut(&format!("{term}/labelSelector"))? = own.clone();
+                Some(item)
+            })
+            .collect();
+        items.extend(more);
+    }
+    // Two constraints over one topology are refused, so this one is turned to the candidate's own pods.
+    let constraints = template.pointer_mut("/spec/topologySpreadConstraints");
+    for constraint in constraints.and_then(Value::as_array_mut).into_iter().flatten() {
+        if constraint.get("labelSelector").is_some_and(is_lost) {
+            constraint["labelSelector"] = own.clone();
+        }
     }
 }
 
@@ -358,6 +398,56 @@ mod tests {
         assert_eq!(copy["spec"]["selector"]["matchLabels"]["meridian/arm"], "candidate");
         assert_eq!(copy["spec"]["progressDeadlineSeconds"], 70);
         assert!(!copy.to_string().contains("null"), "{copy}");
+    }
+
+    #[test]
+    fn no_two_candidate_pods_stand_where_two_baseline_pods_may_not() {
+        let by_app = json!({"matchLabels": {"app": "shop"}});
+        let by_team = json!({"matchLabels": {"team": "a"}});
+        let mut object = original().object().clone();
+        object["spec"]["template"]["spec"]["affinity"] = json!({"podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [{"labelSelector": by_app, "topologyKey": "kubernetes.io/hostname"},
+                {"labelSelector": by_team, "topologyKey": "zone"}],
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 7, "podAffinityTerm": {"labelSelector": by_app, "topologyKey": "zone"}}]}});
+        object["spec"]["template"]["spec"]["topologySpreadConstraints"] = json!([
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": by_app},
+            {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "other"}}}]);
+        let original = Workload::of(object, Some("web")).unwrap();
+        let apart = BTreeMap::from([("app".to_owned(), "shop-candidate".to_owned())]);
+        let copy = deployment(&original, &Candidate::default(), &wish(&apart, Placement::Apart));
+        let spec = &copy["spec"]["template"]["spec"];
+        let labels = pod_labels(&original, &Candidate::default(), &wish(&apart, Placement::Apart));
+        let anti = &spec["affinity"]["podAntiAffinity"];
+        let required = anti["requiredDuringSchedulingIgnoredDuringExecution"]
+            .as_array()
+            .unwrap();
+        let hosts = required
+            .iter()
+            .filter(|term| term["topologyKey"] == "kubernetes.io/hostname");
+        let selectors: Vec<&Value> = hosts.map(|term| &term["labelSelector"]).collect();
+        assert!(
+            selectors
+                .iter()
+                .any(|selector| selects(selector, &original.pod_labels()))
+        );
+        assert!(selectors.iter().any(|selector| selects(selector, &labels)));
+        assert_eq!(
+            required.len(),
+            3,
+            "a term that takes the candidate in already is enough"
+        );
+        let preferred = &anti["preferredDuringSchedulingIgnoredDuringExecution"][1];
+        assert_eq!(
+            (&preferred["weight"], &preferred["podAffinityTerm"]["topologyKey"]),
+            (&json!(7), &json!("zone"))
+        );
+        let constraints = spec["topologySpreadConstraints"].as_array().unwrap();
+        assert_eq!(constraints.len(), 2, "one a topology, or the API refuses them");
+        assert!(selects(&constraints[0]["labelSelector"], &labels));
+        assert_eq!(constraints[1]["labelSelector"]["matchLabels"]["app"], "other");
+        let joined = deployment(&original, &Candidate::default(), &wish(&apart, Placement::Joined));
+        let joined = &joined["spec"]["template"]["spec"];
+        assert_eq!(joined["topologySpreadConstraints"][0]["labelSelector"], by_app);
     }
 
     #[test]
