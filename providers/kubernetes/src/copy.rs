@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::repeats;
 use crate::settings::{AntiAffinity, Candidate};
-use crate::traffic::{ARM_LABEL, FENCE_ANNOTATION, OWNER_LABEL, Placement, shortened};
+use crate::traffic::{ARM_LABEL, FENCE_ANNOTATION, OWNER_LABEL, Placement, selector_before, shortened};
 use crate::workload::{Workload, labels, selects};
 
 /// The most of the copy's name: the API server cuts what a name is generated from at 58 characters, and pods of the copy must
@@ -19,7 +19,7 @@ const HISTORY: u32 = 1;
 /// The API's bound for a label's value.
 const LABEL_MAX: usize = 63;
 /// Labels whose change tells most people most; the first that fits is changed.
-const TELLING: [&str; 4] = ["app", "app.kubernetes.io/name", "name", "k8s-app"];
+pub const TELLING: [&str; 4] = ["app", "app.kubernetes.io/name", "name", "k8s-app"];
 
 /// The name of all of the candidate's own objects.
 pub fn name(workload: &str, settings: &Candidate) -> String {
@@ -40,7 +40,7 @@ pub fn labels_apart(original: &Workload, services: &[Value], suffix: &str) -> BT
     let pod_labels = original.pod_labels();
     let mut selectors: Vec<BTreeSet<String>> = services
         .iter()
-        .map(|service| labels(service.pointer("/spec/selector")))
+        .map(|service| selector_before(service, original.name()))
         .filter(|selector| !selector.is_empty())
         .filter(|selector| selector.iter().all(|(key, value)| pod_labels.get(key) == Some(value)))
         .map(|selector| selector.into_keys().collect())
@@ -73,7 +73,7 @@ pub fn labels_apart(original: &Workload, services: &[Value], suffix: &str) -> BT
     changed
 }
 
-fn suffixed(value: &str, suffix: &str) -> String {
+pub fn suffixed(value: &str, suffix: &str) -> String {
     let room = LABEL_MAX.saturating_sub(suffix.len() + 1);
     let kept: String = value.chars().take(room).collect();
     let kept = kept.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
@@ -100,10 +100,20 @@ pub struct Wish<'a> {
 
 /// The labels of the copy's pods.
 pub fn pod_labels(original: &Workload, settings: &Candidate, wish: &Wish<'_>) -> BTreeMap<String, String> {
+    labels_placed(original, settings, wish.placement, wish.apart)
+}
+
+/// The labels of the copy's pods where it is placed so.
+pub fn labels_placed(
+    original: &Workload,
+    settings: &Candidate,
+    placement: Placement,
+    apart: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     let mut labels = original.pod_labels();
     labels.extend(settings.labels.clone());
-    if wish.placement == Placement::Apart {
-        labels.extend(wish.apart.clone());
+    if placement != Placement::Joined {
+        labels.extend(apart.clone());
     }
     labels.remove("pod-template-hash");
     labels.extend(own_labels(original.name(), &settings.suffix));

@@ -9,6 +9,7 @@ pub mod diagnosis;
 mod ensure;
 mod kind;
 mod look;
+mod mark;
 mod plan;
 mod preflight;
 mod record;

@@ -11,9 +11,10 @@ use serde_json::Value;
 use crate::api::resource::{AUTOSCALERS, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, REPLICA_SETS, SERVICES};
 use crate::api::{Namespace, error::Error};
 use crate::copy;
+use crate::mark;
 use crate::record::Record;
 use crate::settings::{Settings, Strategy, Traffic};
-use crate::traffic::{Arm, Arms, Mechanism, OWNER_LABEL, Standing};
+use crate::traffic::{Arm, Arms, Mechanism, OWNER_LABEL, Placement, Split, Standing};
 use crate::workload::{Workload, labels, selects};
 
 /// The annotation under which the Deployment controller numbers revisions.
@@ -26,6 +27,8 @@ pub struct World {
     /// The candidate's Deployment.
     pub copy: Option<Workload>,
     pub arms: Arms,
+    /// Labels of the candidate's pods whose values are to be others than the baseline's.
+    pub apart: BTreeMap<String, String>,
     pub standing: Standing,
     /// The autoscaler of the original.
     pub autoscaler: Option<Value>,
@@ -86,7 +89,13 @@ impl World {
             namespace.list(&PODS, &selected)
         )?;
         let pods = owned_pods(pods, &sets, &original);
-        let arms = arms(settings, &original, copied.as_ref(), &sets, &copy_sets);
+        let placement = mechanism.map_or(Placement::Joined, |mechanism| mechanism.placement(&Split::none()));
+        let apart = apart(settings, &original, &services, placement);
+        let mut arms = arms(settings, &original, copied.as_ref(), &sets, &copy_sets);
+        arms.candidate.pods = copy::labels_placed(&original, &settings.candidate, placement, &apart);
+        if placement == Placement::Marked {
+            arms.mark = mark::standing(&apart, &original, copied.as_ref(), &copy_sets);
+        }
         let standing = match mechanism {
             Some(mechanism) => mechanism.read(namespace, &arms).await?,
             None => Standing::default(),
@@ -116,6 +125,7 @@ impl World {
             fence: original.fence()?,
             record: original.record(),
             arms,
+            apart,
             standing,
             services,
             pods,
@@ -176,6 +186,23 @@ async fn optional(list: impl Future<Output = Result<Vec<Value>, Error>>) -> Resu
     }
 }
 
+/// The labels of the candidate's pods that are changed: those that were once written down stay, whatever becomes of the Services.
+fn apart(
+    settings: &Settings,
+    original: &Workload,
+    services: &[Value],
+    placement: Placement,
+) -> BTreeMap<String, String> {
+    let known = original.record().map(|record| record.apart).unwrap_or_default();
+    if !known.is_empty() {
+        return known;
+    }
+    match placement {
+        Placement::Marked => mark::chosen(original, services, &settings.candidate),
+        Placement::Apart | Placement::Joined => copy::labels_apart(original, services, &settings.candidate.suffix),
+    }
+}
+
 fn arms(
     settings: &Settings,
     original: &Workload,
@@ -194,6 +221,7 @@ fn arms(
             } else {
                 labels
             },
+            pods: original.pod_labels(),
             hash: newest_hash(sets, original),
             ready: original.ready(),
             ports: original.ports(),
@@ -201,10 +229,12 @@ fn arms(
         candidate: Arm {
             deployment: copy::name(&workload, &settings.candidate),
             labels: copy::own_labels(&workload, &settings.candidate.suffix),
+            pods: BTreeMap::new(),
             hash: copied.and_then(|copied| newest_hash(copy_sets, copied)),
             ready: copied.map_or(0, |copied| ready_of(settings, original, copied)),
             ports: copied.unwrap_or(original).ports(),
         },
+        mark: None,
         workload,
     }
 }

@@ -47,6 +47,7 @@ pub fn arms() -> Arms {
     let arm = |deployment: &str, hash: &str| Arm {
         deployment: deployment.to_owned(),
         labels: BTreeMap::from([("app".to_owned(), deployment.to_owned())]),
+        pods: BTreeMap::from([("app".to_owned(), deployment.to_owned())]),
         hash: Some(hash.to_owned()),
         ready: 2,
         ports: BTreeMap::new(),
@@ -56,6 +57,7 @@ pub fn arms() -> Arms {
         suffix: "candidate".to_owned(),
         baseline: arm("payments", "7d9"),
         candidate: arm("payments-candidate", "5c4"),
+        mark: None,
     }
 }
 

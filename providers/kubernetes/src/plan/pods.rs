@@ -70,7 +70,7 @@ fn staged(view: &View<'_>, counts: Counts) -> Step {
     if view.record.apart.is_empty() {
         let world = view.world;
         let mut record = view.record.clone();
-        record.apart = crate::copy::labels_apart(&world.original, &world.services, &view.settings.candidate.suffix);
+        record.apart = world.apart.clone();
         return Step::Do(Act::Remember(record));
     }
     match &view.world.copy {

@@ -74,10 +74,10 @@ pub fn towards(view: &View<'_>, wanted: &Split) -> Step {
 /// Brings the copy, its autoscaler and its budget into being; none where they are as they must be.
 fn stand(view: &View<'_>, wanted: &Split, need: u32) -> Option<Step> {
     let placement = view.placement(wanted);
-    if view.record.apart.is_empty() && placement == crate::traffic::Placement::Apart {
+    if view.record.apart.is_empty() && placement != crate::traffic::Placement::Joined {
         let world = view.world;
         let mut record = view.record.clone();
-        record.apart = copy::labels_apart(&world.original, &world.services, &view.settings.candidate.suffix);
+        record.apart = world.apart.clone();
         if !record.apart.is_empty() {
             return Some(Step::Do(Act::Remember(record)));
         }

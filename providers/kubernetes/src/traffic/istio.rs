@@ -47,6 +47,11 @@ pub fn capabilities(settings: &settings::Istio) -> Capabilities {
     ];
     if settings.destination_rule.is_some() {
         remarks.push("The Service of the DestinationRule selects the pods of both versions: callers outside the mesh meet both by chance.".to_owned());
+        remarks.push(
+            "The subsets tell the versions apart by a label that the Service does not select. Where the baseline's pods have none \
+             (`version`, `track`), it is their hash, and a restart of the baseline finds no pod until the run asks next: give them one."
+                .to_owned(),
+        );
     }
     Capabilities {
         mirroring: true,
@@ -126,25 +131,41 @@ impl Istio {
         rewrite(namespace, &VIRTUAL_SERVICES, &self.0.virtual_service, order, edit).await
     }
 
-    /// The ReplicaSet that the baseline's subset is to select: the newest, but while the baseline has traffic and is being rolled by
-    /// somebody, the one before until the newest has as many ready pods.
-    async fn serving_hash(
+    /// The label, and its value, that the baseline's subset is to select by: the newest, but while the baseline has traffic and is
+    /// being rolled by somebody, the value before until the newest has as many ready pods.
+    ///
+    /// A label that only the baseline's pods carry stays true through every restart. The hash changes with each, and is followed
+    /// only when somebody asks here: in between nobody would be selected.
+    async fn serving_label(
         &self,
         namespace: &Namespace,
         arms: &Arms,
         rule: Option<&Value>,
-        newest: &str,
         has_traffic: bool,
-    ) -> Result<String, Failure> {
+    ) -> Result<(String, String), Failure> {
+        let (key, newest) = match (&arms.mark, &arms.baseline.hash) {
+            (Some((key, value)), _) => (key.as_str(), value),
+            (None, Some(hash)) => (HASH_LABEL, hash),
+            (None, None) => {
+                return Err(Failure::transient(format!(
+                    "Deployment `{}` has no ReplicaSet yet",
+                    arms.baseline.deployment
+                )));
+            }
+        };
         let subsets = rule.and_then(|rule| rule["spec"]["subsets"].as_array());
         let ours = |subset: &&Value| subset["name"] == json!(self.0.baseline_subset);
-        let standing = subsets.and_then(|subsets| subsets.iter().find(ours)?["labels"][HASH_LABEL].as_str());
-        let Some(standing) = standing.filter(|standing| has_traffic && *standing != newest) else {
-            return Ok(newest.to_owned());
+        let standing = subsets.and_then(|subsets| subsets.iter().find(ours)?["labels"][key].as_str());
+        let standing = standing.filter(|standing| has_traffic && standing != newest);
+        let value = match standing {
+            None => newest,
+            Some(standing) => {
+                let before = ready_pods(namespace, key, standing, arms).await?;
+                let after = ready_pods(namespace, key, newest, arms).await?;
+                if after >= before { newest } else { standing }
+            }
         };
-        let before = ready_pods(namespace, standing, arms).await?;
-        let after = ready_pods(namespace, newest, arms).await?;
-        Ok(if after >= before { newest } else { standing }.to_owned())
+        Ok((key.to_owned(), value.to_owned()))
     }
 
     /// Makes the subsets, or keeps their labels true.
@@ -157,18 +178,10 @@ impl Istio {
         has_traffic: bool,
         fence: Fence,
     ) -> Result<Written, Failure> {
-        let Some(hash) = &arms.baseline.hash else {
-            return Err(Failure::transient(format!(
-                "Deployment `{}` has no ReplicaSet yet",
-                arms.baseline.deployment
-            )));
-        };
         let live = namespace.get(&DESTINATION_RULES, rule).await?;
-        let hash = self
-            .serving_hash(namespace, arms, live.as_ref(), hash, has_traffic)
-            .await?;
+        let (key, value) = self.serving_label(namespace, arms, live.as_ref(), has_traffic).await?;
         let subsets = [
-            (&self.0.baseline_subset, json!({HASH_LABEL: hash})),
+            (&self.0.baseline_subset, json!({key: value})),
             (&self.0.candidate_subset, json!(arms.candidate.labels)),
         ];
         let order = (arms.workload.as_str(), fence);
@@ -193,10 +206,11 @@ impl Istio {
     }
 }
 
-/// Ready pods of one of the baseline's ReplicaSets.
-async fn ready_pods(namespace: &Namespace, hash: &str, arms: &Arms) -> Result<usize, Failure> {
-    let labels = arms.baseline.labels.iter().map(|(key, value)| format!("{key}={value}"));
-    let labels: Vec<String> = labels.chain([format!("{HASH_LABEL}={hash}")]).collect();
+/// Ready pods of the baseline that carry this label.
+async fn ready_pods(namespace: &Namespace, key: &str, value: &str, arms: &Arms) -> Result<usize, Failure> {
+    let mut labels = arms.baseline.labels.clone();
+    labels.insert(key.to_owned(), value.to_owned());
+    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let pods = namespace.list(&PODS, &labels.join(",")).await?;
     let is_ready = |pod: &&Value| {
         let conditions = pod["status"]["conditions"].as_array();
@@ -277,7 +291,7 @@ impl Mechanism for Istio {
             check_host(&object, &sides).map_err(|why| unfit(&DESTINATION_RULES, rule, &why))?;
         }
         let service = found(namespace, &SERVICES, &sides.service).await?;
-        if selects(&service, &arms.baseline.labels) {
+        if selects(&service, &arms.baseline.pods) {
             return Ok(());
         }
         let why = format!(
@@ -388,7 +402,7 @@ impl Mechanism for Istio {
 
     fn placement(&self, _split: &Split) -> Placement {
         match &self.0.destination_rule {
-            Some(_) => Placement::Joined,
+            Some(_) => Placement::Marked,
             None => Placement::Apart,
         }
     }

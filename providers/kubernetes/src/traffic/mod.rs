@@ -34,6 +34,7 @@ use crate::settings::{Services, Traffic};
 
 pub use audience::TENANT_HEADER;
 pub use object::shortened;
+pub use service::selector_before;
 
 /// The annotation that carries an order's fence, as in `7.2.19`, on every object that an order changes.
 pub const FENCE_ANNOTATION: &str = "meridian/fence";
@@ -143,8 +144,10 @@ pub trait Mechanism: Send + Sync {
 /// Whether the candidate's pods carry the labels that the baseline's Services select.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// They do: the mechanism tells the arms apart by finer labels.
+    /// They do, whatever else they carry: pods are the share.
     Joined,
+    /// They do, and one label that no Service selects tells the arms apart for the mechanism's routes.
+    Marked,
     /// They do not, and the mechanism brings a Service of the candidate's own.
     Apart,
 }
@@ -231,6 +234,9 @@ pub struct Arms {
     pub suffix: String,
     pub baseline: Arm,
     pub candidate: Arm,
+    /// A label of the baseline's pods that no candidate pod carries with this value, though one Service selects both; none where
+    /// nothing but the hash tells them apart.
+    pub mark: Option<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,8 +244,10 @@ pub struct Arm {
     /// The Deployment that holds this arm's pods, whether or not it exists yet.
     pub deployment: String,
     /// Labels that all of this arm's pods carry. The candidate's select no other pod; the baseline's may select candidate pods
-    /// that are [`Placement::Joined`]: add the hash where that matters.
+    /// that are not [`Placement::Apart`]: add [`Arms::mark`] or the hash where that matters.
     pub labels: BTreeMap<String, String>,
+    /// All labels of its pod template, or what they will be: what Services select by.
+    pub pods: BTreeMap<String, String>,
     /// `pod-template-hash` of the arm's newest ReplicaSet; none before there is one.
     pub hash: Option<String>,
     /// Pods that are ready and not on their way out.

@@ -6,8 +6,8 @@ use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::provider::Fence;
 use serde_json::{Value, json};
 
-use super::object::{create, found, is_ours, keep, member, remove, shortened, unfit};
-use super::{ARM_LABEL, Arms, Grant, OWNER_LABEL, Written};
+use super::object::{create, found, is_ours, keep, member, memory, remove, shortened, unfit};
+use super::{ARM_LABEL, Arms, FOUND_MEMORY, Grant, OWNER_LABEL, Written};
 use crate::api::Namespace;
 use crate::api::resource::SERVICES;
 
@@ -42,6 +42,13 @@ pub fn selector(service: &Value) -> Option<BTreeMap<String, String>> {
         .map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
     let pairs: Option<BTreeMap<String, String>> = pairs.collect();
     pairs.filter(|pairs| !pairs.is_empty())
+}
+
+/// A Service's selector as it was before it was switched to this workload's candidate; empty where it selects nothing.
+pub fn selector_before(service: &Value, workload: &str) -> BTreeMap<String, String> {
+    let before = memory(service, FOUND_MEMORY, workload);
+    let before = before.and_then(|before| serde_json::from_value(before).ok());
+    before.or_else(|| selector(service)).unwrap_or_default()
 }
 
 /// Whether pods with these labels are selected.

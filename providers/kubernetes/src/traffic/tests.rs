@@ -16,6 +16,10 @@ pub fn arms() -> Arms {
     let arm = |deployment: &str| Arm {
         deployment: deployment.to_owned(),
         labels: BTreeMap::from([("app".to_owned(), deployment.to_owned())]),
+        pods: BTreeMap::from([
+            ("app".to_owned(), deployment.to_owned()),
+            ("tier".to_owned(), "web".to_owned()),
+        ]),
         hash: Some("7d9".to_owned()),
         ready: 3,
         ports: BTreeMap::new(),
@@ -25,6 +29,7 @@ pub fn arms() -> Arms {
         suffix: "candidate".to_owned(),
         baseline: arm("payments"),
         candidate: arm("payments-candidate"),
+        mark: None,
     }
 }
 
