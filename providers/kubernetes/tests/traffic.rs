@@ -485,7 +485,7 @@ async fn what_stands_in_the_way_is_named() {
         "{taken}"
     );
     let mut both = arms.clone();
-    both.candidate.labels = both.baseline.labels.clone();
+    both.candidate.pods = both.baseline.pods.clone();
     let selected = mechanism.check(&stage.namespace, &both).await.unwrap_err();
     assert!(selected.what.contains("matches the candidate's pods too"), "{selected}");
     stage.strike().await;

@@ -55,7 +55,7 @@ impl Pods {
             return found(namespace, &SERVICES, name).await;
         }
         let mut all = namespace.list(&SERVICES, "").await?;
-        all.retain(|service| selects(service, &arms.baseline.labels));
+        all.retain(|service| selects(service, &arms.baseline.pods));
         let names: Vec<&str> = all
             .iter()
             .filter_map(|service| service["metadata"]["name"].as_str())
@@ -87,7 +87,7 @@ impl Mechanism for Pods {
                 "it has no selector, so it is not known which pods it sends to",
             ));
         }
-        if !selects(&service, &arms.baseline.labels) {
+        if !selects(&service, &arms.baseline.pods) {
             let why = format!(
                 "its selector does not match the pods of Deployment `{}`",
                 arms.baseline.deployment

@@ -63,13 +63,13 @@ pub async fn check(namespace: &Namespace, arms: &Arms, name: &str) -> Result<Val
     if selector(&service).is_none() {
         return refuse("it has no selector, so it is not known which pods it sends to".to_owned());
     }
-    if !selects(&service, &arms.baseline.labels) {
+    if !selects(&service, &arms.baseline.pods) {
         return refuse(format!(
             "its selector does not match the pods of Deployment `{}`",
             arms.baseline.deployment
         ));
     }
-    if selects(&service, &arms.candidate.labels) {
+    if selects(&service, &arms.candidate.pods) {
         return refuse("its selector matches the candidate's pods too, so weights would not hold".to_owned());
     }
     Ok(service)
