@@ -284,8 +284,8 @@ impl Way {
                 hands.patch(NETWORKING, "ingresses", APP, patch).await;
             }
             Way::Services => {
-                let patch =
-                    json!({"spec": {"selector": {"app": APP, "meridian/arm": null, "meridian/workload": null}}});
+                // A client-side apply merges three ways: it sets what stands in Git, and takes away only what Git once had.
+                let patch = json!({"spec": {"selector": {"app": APP}}});
                 hands.patch("api/v1", "services", APP, patch).await;
             }
             Way::Pods | Way::Rolling => return false,

@@ -1,5 +1,7 @@
 //! Blue-green: the Service that users call is switched from one Deployment's pods to the other's, at once and whole.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::provider::Fence;
@@ -41,37 +43,68 @@ enum Side {
 }
 
 fn side(service: &Value, arms: &Arms) -> Side {
-    let to_candidate = selector(service).as_ref() == Some(&arms.candidate.labels);
-    if to_candidate {
-        Side::Candidate
-    } else if selects(service, &arms.baseline.labels) && !selects(service, &arms.candidate.labels) {
-        Side::Baseline
-    } else {
-        Side::Neither
+    let (to_baseline, to_candidate) = (
+        selects(service, &arms.baseline.pods),
+        selects(service, &arms.candidate.pods),
+    );
+    match (to_baseline, to_candidate) {
+        (true, false) => Side::Baseline,
+        (false, true) => Side::Candidate,
+        (true, true) | (false, false) => Side::Neither,
     }
 }
 
 /// Sends a Service to the candidate's pods; where it sent before is remembered.
+///
+/// The keys stay, and only values change: whoever merges what Git says into it (a client-side apply takes away only what Git
+/// itself once had) sets the old values and is back at the baseline whole, never at nobody.
 fn switch(service: &mut Value, arms: &Arms) -> Result<(), String> {
-    if side(service, arms) != Side::Candidate {
-        let before = selector(service).ok_or("it has no selector")?;
-        // What stands there now is what somebody wants after us, unless it is remembered already.
-        if memory(service, FOUND_MEMORY, &arms.workload).is_none() {
-            remember(service, FOUND_MEMORY, &arms.workload, Some(&json!(before)));
-        }
-        *member(member(service, "spec"), "selector") = json!(arms.candidate.labels);
+    let side = side(service, arms);
+    if side == Side::Candidate {
+        return Ok(());
     }
+    let before = selector(service).ok_or("it has no selector")?;
+    // What sends to the baseline now is what somebody wants after us; anything else only where nothing is remembered.
+    if side == Side::Baseline || memory(service, FOUND_MEMORY, &arms.workload).is_none() {
+        remember(service, FOUND_MEMORY, &arms.workload, Some(&json!(before)));
+    }
+    let values = before.into_keys().map(|key| {
+        let value = arms.candidate.pods.get(&key)?.clone();
+        Some((key, value))
+    });
+    let switched: Option<BTreeMap<String, String>> = values.collect();
+    let is_apart =
+        |to: &BTreeMap<String, String>| to.iter().any(|(key, value)| arms.baseline.pods.get(key) != Some(value));
+    let to = switched
+        .filter(is_apart)
+        .unwrap_or_else(|| arms.candidate.labels.clone());
+    *member(member(service, "spec"), "selector") = json!(to);
     Ok(())
 }
 
 /// Sends a Service back to where it sent before.
 fn switch_back(service: &mut Value, arms: &Arms) {
-    let remembered = memory(service, FOUND_MEMORY, &arms.workload).filter(Value::is_object);
     if side(service, arms) == Side::Candidate {
-        let before = remembered.unwrap_or_else(|| json!(arms.baseline.labels));
+        let before = before(service, arms);
         *member(member(service, "spec"), "selector") = before;
     }
     remember(service, FOUND_MEMORY, &arms.workload, None);
+}
+
+/// The selector that sends to the baseline: the remembered one, else its pods' labels.
+fn before(service: &Value, arms: &Arms) -> Value {
+    let remembered = memory(service, FOUND_MEMORY, &arms.workload).filter(Value::is_object);
+    remembered.unwrap_or_else(|| {
+        let keys = selector(service).unwrap_or_default().into_keys();
+        let own: BTreeMap<String, String> = keys
+            .filter_map(|key| Some((key.clone(), arms.baseline.pods.get(&key)?.clone())))
+            .collect();
+        if own.is_empty() {
+            json!(arms.baseline.labels)
+        } else {
+            json!(own)
+        }
+    })
 }
 
 #[async_trait]
@@ -138,9 +171,9 @@ impl Mechanism for Services {
                 return switch(service, arms);
             }
             if side(service, arms) == Side::Neither {
-                // Somebody's selector takes both or none: the remembered one is the baseline's, else its pods' labels are.
-                let before = memory(service, FOUND_MEMORY, &arms.workload).filter(Value::is_object);
-                *member(member(service, "spec"), "selector") = before.unwrap_or_else(|| json!(arms.baseline.labels));
+                // Somebody's selector takes both or none.
+                let before = before(service, arms);
+                *member(member(service, "spec"), "selector") = before;
             }
             switch_back(service, arms);
             Ok(())
@@ -201,11 +234,30 @@ mod tests {
         assert_eq!(side(&service, &arms()), Side::Baseline);
         switch(&mut service, &arms()).unwrap();
         assert_eq!(side(&service, &arms()), Side::Candidate);
+        assert_eq!(service["spec"]["selector"], json!({"app": "payments-candidate"}));
         let once = service.clone();
         switch(&mut service, &arms()).unwrap();
         assert_eq!(service, once, "a second switch changes nothing");
         switch_back(&mut service, &arms());
         assert_eq!(service, before);
+    }
+
+    #[test]
+    fn what_git_says_merged_into_a_switched_service_sends_back_whole() {
+        let mut service =
+            json!({"metadata": {"name": "payments"}, "spec": {"selector": {"app": "payments", "tier": "web"}}});
+        switch(&mut service, &arms()).unwrap();
+        assert_eq!(
+            service["spec"]["selector"],
+            json!({"app": "payments-candidate", "tier": "web"})
+        );
+        service["spec"]["selector"]["app"] = json!("payments");
+        assert_eq!(side(&service, &arms()), Side::Baseline);
+        // Git wants another label too from now on: that is what is to be found afterwards.
+        service["spec"]["selector"] = json!({"app": "payments"});
+        switch(&mut service, &arms()).unwrap();
+        switch_back(&mut service, &arms());
+        assert_eq!(service["spec"]["selector"], json!({"app": "payments"}));
     }
 
     #[test]
