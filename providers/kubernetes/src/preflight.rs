@@ -80,7 +80,9 @@ impl Preflight {
         if let Some(mechanism) = place.mechanism.as_deref() {
             grants.extend(mechanism.grants());
             self.access(place, &grants).await?;
-            mechanism.check(&place.namespace, &world.arms).await?;
+            let rungs = target.ladder.rungs.iter().map(|rung| Split::of(&rung.exposure));
+            let rungs: Vec<Split> = rungs.collect();
+            mechanism.check(&place.namespace, &world.arms, &rungs).await?;
             copyable(&world)?;
         }
         Ok(())

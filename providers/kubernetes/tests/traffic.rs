@@ -166,7 +166,7 @@ async fn lives(test: &str, settings: Value, objects: Vec<(&'static Resource, Val
     let (mechanism, arms) = (mechanism_of(settings), arms());
     given(&stage, &objects).await;
     let before = shown(&stage, &objects).await;
-    mechanism.check(&stage.namespace, &arms).await.unwrap();
+    mechanism.check(&stage.namespace, &arms, splits).await.unwrap();
     assert!(mechanism.read(&stage.namespace, &arms).await.unwrap().split.is_none());
     prepared(&stage, mechanism.as_ref(), &arms, fence(1)).await;
     let standing = mechanism.read(&stage.namespace, &arms).await.unwrap();
@@ -192,7 +192,7 @@ async fn lives(test: &str, settings: Value, objects: Vec<(&'static Resource, Val
             Written::Changed,
             "a newer order of the same split is stamped"
         );
-        mechanism.check(&stage.namespace, &arms).await.unwrap();
+        mechanism.check(&stage.namespace, &arms, splits).await.unwrap();
         assert_eq!(
             mechanism
                 .prepare(&stage.namespace, &arms, fence(seq + 2))
@@ -465,7 +465,7 @@ async fn what_stands_in_the_way_is_named() {
         mechanism_of(json!({"httpRoute": {"name": "payments", "service": "payments"}})),
         arms(),
     );
-    let missing = mechanism.check(&stage.namespace, &arms).await.unwrap_err();
+    let missing = mechanism.check(&stage.namespace, &arms, &[]).await.unwrap_err();
     assert!(
         missing
             .what
@@ -486,7 +486,7 @@ async fn what_stands_in_the_way_is_named() {
     );
     let mut both = arms.clone();
     both.candidate.pods = both.baseline.pods.clone();
-    let selected = mechanism.check(&stage.namespace, &both).await.unwrap_err();
+    let selected = mechanism.check(&stage.namespace, &both, &[]).await.unwrap_err();
     assert!(selected.what.contains("matches the candidate's pods too"), "{selected}");
     stage.strike().await;
 }

@@ -225,10 +225,14 @@ impl Alb {
 
 #[async_trait]
 impl Mechanism for Alb {
-    async fn check(&self, namespace: &Namespace, arms: &Arms) -> Result<(), Failure> {
-        let ingress = found(namespace, &INGRESSES, &self.0.ingress).await?;
+    async fn check(&self, namespace: &Namespace, arms: &Arms, ladder: &[Split]) -> Result<(), Failure> {
+        let mut ingress = found(namespace, &INGRESSES, &self.0.ingress).await?;
         let shape = self.check_use(&ingress).and_then(|()| self.shown(&ingress, arms));
         shape.map_err(|why| self.unfit(&why))?;
+        for split in ladder {
+            self.set(&mut ingress, arms, split.share)
+                .map_err(|why| self.unfit(&why))?;
+        }
         service::check(namespace, arms, &self.0.service).await.map(drop)
     }
 

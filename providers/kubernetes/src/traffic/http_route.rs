@@ -80,9 +80,12 @@ impl HttpRoute {
 
 #[async_trait]
 impl Mechanism for HttpRoute {
-    async fn check(&self, namespace: &Namespace, arms: &Arms) -> Result<(), Failure> {
-        let (route, sides) = self.live(namespace, arms).await?;
+    async fn check(&self, namespace: &Namespace, arms: &Arms, ladder: &[Split]) -> Result<(), Failure> {
+        let (mut route, sides) = self.live(namespace, arms).await?;
         self.standing(&route, &sides).map_err(|why| self.unfit(&why))?;
+        for split in ladder {
+            http_rules::write(&mut route, &sides, split).map_err(|why| self.unfit(&why))?;
+        }
         service::check(namespace, arms, &sides.baseline).await.map(drop)
     }
 

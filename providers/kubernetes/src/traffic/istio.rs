@@ -280,10 +280,13 @@ fn restore_subsets(rule: &mut Value, workload: &str, names: &[&String]) -> Resul
 
 #[async_trait]
 impl Mechanism for Istio {
-    async fn check(&self, namespace: &Namespace, arms: &Arms) -> Result<(), Failure> {
-        let (virtual_service, sides) = self.live(namespace, arms).await?;
+    async fn check(&self, namespace: &Namespace, arms: &Arms, ladder: &[Split]) -> Result<(), Failure> {
+        let (mut virtual_service, sides) = self.live(namespace, arms).await?;
         self.standing(&virtual_service, &sides)
             .map_err(|why| self.unfit(&why))?;
+        for split in ladder {
+            istio_routes::write(&mut virtual_service, &sides, split).map_err(|why| self.unfit(&why))?;
+        }
         let Some(rule) = &self.0.destination_rule else {
             return service::check(namespace, arms, &sides.service).await.map(drop);
         };

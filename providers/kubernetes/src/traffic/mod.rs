@@ -89,10 +89,11 @@ pub fn switch_capabilities(services: &Services) -> Capabilities {
 /// lasting failure that names the object and the field.
 #[async_trait]
 pub trait Mechanism: Send + Sync {
-    /// Whether the objects that others own (routes, ingresses, Services) exist and have the shape this mechanism needs; read only.
+    /// Whether the objects that others own (routes, ingresses, Services) exist, have the shape this mechanism needs, and could be
+    /// given every one of these splits in turn; read only.
     ///
     /// *Errors*: lasting, with the object's name, where they do not.
-    async fn check(&self, namespace: &Namespace, arms: &Arms) -> Result<(), Failure>;
+    async fn check(&self, namespace: &Namespace, arms: &Arms, ladder: &[Split]) -> Result<(), Failure>;
 
     /// Brings the objects into being that it needs of its own (subsets, the candidate's Service, a canary ingress), at a share of
     /// zero, and keeps them true when an arm's labels have changed. Writes nothing where nothing is missing.

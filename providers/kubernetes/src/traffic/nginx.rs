@@ -71,7 +71,7 @@ impl Nginx {
 
 #[async_trait]
 impl Mechanism for Nginx {
-    async fn check(&self, namespace: &Namespace, arms: &Arms) -> Result<(), Failure> {
+    async fn check(&self, namespace: &Namespace, arms: &Arms, ladder: &[Split]) -> Result<(), Failure> {
         let stable = found(namespace, &INGRESSES, &self.0.ingress).await?;
         let service = self.service(&stable).map_err(|why| self.unfit(&why))?;
         let name = self.canary(arms);
@@ -90,6 +90,11 @@ impl Mechanism for Nginx {
             ));
         }
         self.refuse_rivals(namespace, arms, &stable).await?;
+        let mut tried = self.made(&stable, arms).map_err(|why| self.unfit(&why))?;
+        for split in ladder {
+            self.set(&mut tried, &arms.workload, split)
+                .map_err(|why| self.unfit(&why))?;
+        }
         service::check(namespace, arms, &service).await.map(drop)
     }
 

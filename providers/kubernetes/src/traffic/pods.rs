@@ -77,7 +77,7 @@ impl Pods {
 
 #[async_trait]
 impl Mechanism for Pods {
-    async fn check(&self, namespace: &Namespace, arms: &Arms) -> Result<(), Failure> {
+    async fn check(&self, namespace: &Namespace, arms: &Arms, _ladder: &[Split]) -> Result<(), Failure> {
         let service = self.service(namespace, arms).await?;
         let name = service["metadata"]["name"].as_str().unwrap_or_default();
         if selector(&service).is_none() {

@@ -109,7 +109,7 @@ fn before(service: &Value, arms: &Arms) -> Value {
 
 #[async_trait]
 impl Mechanism for Services {
-    async fn check(&self, namespace: &Namespace, arms: &Arms) -> Result<(), Failure> {
+    async fn check(&self, namespace: &Namespace, arms: &Arms, _ladder: &[Split]) -> Result<(), Failure> {
         let active = found(namespace, &SERVICES, &self.0.active).await?;
         if side(&active, arms) == Side::Neither {
             let why = format!(

@@ -209,10 +209,14 @@ fn restore(split: &mut Value, sides: &Sides<'_>) -> Result<(), String> {
 
 #[async_trait]
 impl Mechanism for Smi {
-    async fn check(&self, namespace: &Namespace, arms: &Arms) -> Result<(), Failure> {
-        if let Some(split) = namespace.get(&self.resource(), self.name()).await? {
-            self.backends(&split, &self.sides(arms))
-                .map_err(|why| self.unfit(&why))?;
+    async fn check(&self, namespace: &Namespace, arms: &Arms, ladder: &[Split]) -> Result<(), Failure> {
+        if let Some(mut split) = namespace.get(&self.resource(), self.name()).await? {
+            let sides = self.sides(arms);
+            self.backends(&split, &sides).map_err(|why| self.unfit(&why))?;
+            for rung in ladder {
+                self.set(&mut split, &sides, rung.share)
+                    .map_err(|why| self.unfit(&why))?;
+            }
         }
         super::object::found(namespace, &crate::api::resource::SERVICES, &self.0.service).await?;
         service::check(namespace, arms, self.baseline()).await.map(drop)
