@@ -46,6 +46,9 @@ pub(crate) async fn ensure(place: &Place, target: &Target, order: &Order, now: &
             Claimed::Stale(higher) => return Ok(stale(target, higher)),
         };
         let view = view(place, target, order, &world, &record, now);
+        if let Some(unfit) = world.standing.unfit.as_ref().filter(|_| !is_way_back(&view)) {
+            return Err(unfit.clone());
+        }
         if needs_mechanism(&view) && world.arms.baseline.hash.is_none() {
             let why = format!(
                 "the Deployment controller has not seen the new pods of {} yet",
@@ -191,6 +194,9 @@ fn view<'a>(
 /// Whether the mechanism's own objects must stand: for every order that gives the candidate something, and on the way back for as
 /// long as it has something.
 fn needs_mechanism(view: &View<'_>) -> bool {
+    if view.world.standing.unfit.is_some() {
+        return false;
+    }
     if view.desired.candidate.is_same_as(&view.desired.baseline) {
         return false;
     }
@@ -198,6 +204,14 @@ fn needs_mechanism(view: &View<'_>) -> bool {
         DesiredState::Serving(_) => true,
         DesiredState::Promoted => view.world.copy.is_some() || view.runs() == plan::Runs::Baseline,
         DesiredState::Reverted | DesiredState::Withdrawn => !view.world.standing.split.is_none(),
+    }
+}
+
+/// Whether nothing may rise by this order: it goes on whatever others have made of the routes.
+fn is_way_back(view: &View<'_>) -> bool {
+    match &view.desired.state {
+        DesiredState::Reverted | DesiredState::Withdrawn => true,
+        DesiredState::Serving(_) | DesiredState::Promoted => view.desired.candidate.is_same_as(&view.desired.baseline),
     }
 }
 

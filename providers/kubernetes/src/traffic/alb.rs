@@ -11,7 +11,9 @@ use meridian_workflows::share::Share;
 use meridian_workflows::vocabulary::Capabilities;
 use serde_json::{Value, json};
 
-use super::object::{annotate, annotation, fence, found, keep, list, map, member, memory, remember, rewrite, unfit};
+use super::object::{
+    absent, annotate, annotation, fence, found, keep, list, map, member, memory, remember, rewrite, unfit,
+};
 use super::service::{self, Reach, counterpart};
 use super::weights::Weights;
 use super::{Arms, FOUND_MEMORY, Grant, Mechanism, Placement, Split, Standing, Written};
@@ -23,6 +25,9 @@ use crate::settings;
 const STEP: u16 = 10;
 /// With a whole share one side weighs nothing, so neither total comes to a weight above 999.
 const TOTALS: &[u32] = &[100, 1000];
+
+/// The API's bound for one target group's weight.
+const WEIGHT_MAX: u32 = 999;
 
 /// A weighted action.
 #[derive(Clone, Debug)]
@@ -188,6 +193,82 @@ impl Alb {
         Ok(())
     }
 
+    /// What the action says, where it can be read at all.
+    fn written(&self, ingress: &Value) -> Option<Value> {
+        serde_json::from_str(annotation(ingress, &self.key())?).ok()
+    }
+
+    /// The most that the candidate gets of an action of any shape: what others have put beside it is counted as the baseline's. Of
+    /// what cannot be read it may be all: the controller keeps what it read last.
+    fn exposure(&self, ingress: &Value, arms: &Arms) -> Share {
+        if annotation(ingress, &self.key()).is_none() {
+            return Share::ZERO;
+        }
+        let Some(action) = self.written(ingress) else {
+            return Share::FULL;
+        };
+        let candidate = self.candidate(arms);
+        let mut weights = Weights {
+            candidate: 0,
+            baseline: 0,
+        };
+        for group in action["forwardConfig"]["targetGroups"].as_array().into_iter().flatten() {
+            let side = if group["serviceName"] == json!(candidate) {
+                &mut weights.candidate
+            } else {
+                &mut weights.baseline
+            };
+            *side = side.saturating_add(weight_of(group));
+        }
+        weights.share().unwrap_or(Share::ZERO)
+    }
+
+    /// Gives the candidate's part to the baseline in an action of any shape, and touches nothing else; one that cannot be read
+    /// becomes what it was before the candidate came.
+    fn take_away(&self, ingress: &mut Value, arms: &Arms) {
+        let Some(mut action) = self.written(ingress) else {
+            let before = memory(ingress, FOUND_MEMORY, &arms.workload);
+            let before = before.and_then(|before| before["action"].as_str().map(str::to_owned));
+            annotate(ingress, &self.key(), before);
+            return;
+        };
+        let candidate = self.candidate(arms);
+        let Some(Value::Array(groups)) = action
+            .get_mut("forwardConfig")
+            .and_then(|all| all.get_mut("targetGroups"))
+        else {
+            return;
+        };
+        let mut given = 0_u32;
+        for group in groups
+            .iter_mut()
+            .filter(|group| group["serviceName"] == json!(candidate))
+        {
+            given = given.saturating_add(weight_of(group));
+            map(group).insert("weight".to_owned(), json!(0));
+        }
+        let like = groups
+            .iter()
+            .find(|group| group["serviceName"] == json!(candidate))
+            .cloned();
+        match groups
+            .iter_mut()
+            .find(|group| group["serviceName"] == json!(self.0.service))
+        {
+            Some(group) => {
+                let sum = weight_of(group).saturating_add(given).min(WEIGHT_MAX);
+                map(group).insert("weight".to_owned(), json!(sum));
+            }
+            None => {
+                let mut group = like.unwrap_or_default();
+                map(&mut group).insert("serviceName".to_owned(), json!(self.0.service));
+                map(&mut group).insert("weight".to_owned(), json!(given.min(WEIGHT_MAX)));
+                groups.insert(0, group);
+            }
+        }
+        annotate(ingress, &self.key(), Some(action.to_string()));
+    }
+
     /// Puts the candidate's target group in, with a weight of nothing: its targets register before they get any traffic.
     fn add(&self, ingress: &mut Value, arms: &Arms) -> Result<(), String> {
         let groups = self.groups(&self.action(ingress)?, arms)?;
@@ -200,27 +281,49 @@ impl Alb {
         self.set(ingress, arms, Share::ZERO)
     }
 
-    fn restore(&self, ingress: &mut Value, arms: &Arms) -> Result<(), String> {
+    /// Takes the candidate's target group out and leaves the action as it was found; in one that others have changed, their part
+    /// stays.
+    fn restore(&self, ingress: &mut Value, arms: &Arms) {
         let before = memory(ingress, FOUND_MEMORY, &arms.workload);
+        let is_whole = self
+            .action(ingress)
+            .and_then(|action| self.groups(&action, arms))
+            .is_ok();
         match before.as_ref().and_then(|before| before.get("action")) {
-            Some(action) => annotate(ingress, &self.key(), action.as_str().map(str::to_owned)),
-            None => {
-                let mut action = self.action(ingress)?;
-                let mut groups = self.groups(&action, arms)?;
-                let whole = groups.len();
-                groups.retain(|group| group["serviceName"] != json!(self.candidate(arms)));
-                if groups.len() < whole {
-                    for group in &mut groups {
-                        map(group).insert("weight".to_owned(), json!(100));
-                    }
-                    *member(member(&mut action, "forwardConfig"), "targetGroups") = Value::Array(groups);
-                    annotate(ingress, &self.key(), Some(action.to_string()));
-                }
-            }
+            Some(action) if is_whole => annotate(ingress, &self.key(), action.as_str().map(str::to_owned)),
+            Some(_) | None => self.leave(ingress, arms),
         }
         remember(ingress, FOUND_MEMORY, &arms.workload, None);
-        Ok(())
     }
+
+    fn leave(&self, ingress: &mut Value, arms: &Arms) {
+        let candidate = self.candidate(arms);
+        let is_candidate = |group: &Value| group["serviceName"] == json!(candidate);
+        let stands = |action: &Value| {
+            let groups = action["forwardConfig"]["targetGroups"].as_array();
+            groups.into_iter().flatten().any(is_candidate)
+        };
+        if self.written(ingress).is_some_and(|action| !stands(&action)) {
+            return;
+        }
+        self.take_away(ingress, arms);
+        let Some(mut action) = self.written(ingress) else {
+            return;
+        };
+        if let Some(Value::Array(groups)) = action
+            .get_mut("forwardConfig")
+            .and_then(|all| all.get_mut("targetGroups"))
+        {
+            groups.retain(|group| !is_candidate(group));
+        }
+        annotate(ingress, &self.key(), Some(action.to_string()));
+    }
+}
+
+/// A target group's weight; the controller's default is 1.
+fn weight_of(group: &Value) -> u32 {
+    let weight = group.get("weight").map_or(Some(1), Value::as_u64);
+    weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1)
 }
 
 #[async_trait]
@@ -251,8 +354,22 @@ impl Mechanism for Alb {
     }
 
     async fn read(&self, namespace: &Namespace, arms: &Arms) -> Result<Standing, Failure> {
-        let ingress = found(namespace, &INGRESSES, &self.0.ingress).await?;
-        let share = self.shown(&ingress, arms).map_err(|why| self.unfit(&why))?;
+        let Some(ingress) = namespace.get(&INGRESSES, &self.0.ingress).await? else {
+            return Ok(Standing::barred(absent(namespace, &INGRESSES, &self.0.ingress)));
+        };
+        let share = match self.shown(&ingress, arms) {
+            Ok(share) => share,
+            Err(why) => {
+                return Ok(Standing {
+                    split: Split {
+                        share: self.exposure(&ingress, arms),
+                        ..Split::none()
+                    },
+                    fence: fence(&ingress, &arms.workload),
+                    ..Standing::barred(self.unfit(&why))
+                });
+            }
+        };
         Ok(Standing {
             split: Split {
                 share: share.unwrap_or(Share::ZERO),
@@ -266,6 +383,7 @@ impl Mechanism for Alb {
                     self.action_name()
                 )
             }),
+            unfit: None,
         })
     }
 
@@ -274,8 +392,17 @@ impl Mechanism for Alb {
             return Err(Failure::lasting(why));
         }
         let order = (arms.workload.as_str(), fence);
+        if split.is_none() && namespace.get(&INGRESSES, &self.0.ingress).await?.is_none() {
+            return Ok(Written::Already);
+        }
         rewrite(namespace, &INGRESSES, &self.0.ingress, order, |ingress| {
-            self.set(ingress, arms, split.share)
+            let mut whole = ingress.clone();
+            match self.set(&mut whole, arms, split.share) {
+                Ok(()) => *ingress = whole,
+                Err(_) if split.is_none() => self.take_away(ingress, arms),
+                Err(why) => return Err(why),
+            }
+            Ok(())
         })
         .await
     }
@@ -286,7 +413,8 @@ impl Mechanism for Alb {
             return service::withdraw(namespace, arms, &self.0.service, fence).await;
         }
         let restored = rewrite(namespace, &INGRESSES, &self.0.ingress, order, |ingress| {
-            self.restore(ingress, arms)
+            self.restore(ingress, arms);
+            Ok(())
         })
         .await?;
         if restored != Written::Already {
@@ -381,7 +509,7 @@ mod tests {
                 alb().set(&mut live, &arms(), share).unwrap();
                 assert_eq!(live, once);
             }
-            alb().restore(&mut live, &arms()).unwrap();
+            alb().restore(&mut live, &arms());
             assert_eq!(live, before);
         }
     }

@@ -8,7 +8,7 @@ use meridian_workflows::vocabulary::{Audiences, Capabilities};
 use serde_json::Value;
 
 use super::http_rules::{self, Sides};
-use super::object::{fence, found, rewrite, unfit};
+use super::object::{absent, fence, found, rewrite, unfit};
 use super::service::{self, Reach};
 use super::{Arms, Grant, Mechanism, Placement, Split, Standing, Written, audience};
 use crate::api::Namespace;
@@ -43,9 +43,9 @@ pub fn capabilities() -> Capabilities {
 }
 
 impl HttpRoute {
-    fn sides(&self, route: &Value, arms: &Arms) -> Result<Sides, Failure> {
+    fn sides(&self, route: &Value, arms: &Arms) -> Result<Sides, String> {
         let (rule, service) = (self.0.rule.as_deref(), self.0.service.as_deref());
-        Sides::of(route, &arms.workload, &arms.suffix, rule, service).map_err(|why| self.unfit(&why))
+        Sides::of(route, &arms.workload, &arms.suffix, rule, service)
     }
 
     fn unfit(&self, why: &str) -> Failure {
@@ -54,7 +54,7 @@ impl HttpRoute {
 
     async fn live(&self, namespace: &Namespace, arms: &Arms) -> Result<(Value, Sides), Failure> {
         let route = found(namespace, &HTTP_ROUTES, &self.0.name).await?;
-        let sides = self.sides(&route, arms)?;
+        let sides = self.sides(&route, arms).map_err(|why| self.unfit(&why))?;
         Ok((route, sides))
     }
 
@@ -74,6 +74,7 @@ impl HttpRoute {
             split: shown.split,
             fence: fence(route, &sides.workload),
             oddity,
+            unfit: None,
         })
     }
 }
@@ -95,16 +96,29 @@ impl Mechanism for HttpRoute {
     }
 
     async fn read(&self, namespace: &Namespace, arms: &Arms) -> Result<Standing, Failure> {
-        let (route, sides) = self.live(namespace, arms).await?;
-        self.standing(&route, &sides).map_err(|why| self.unfit(&why))
+        let Some(route) = namespace.get(&HTTP_ROUTES, &self.0.name).await? else {
+            return Ok(Standing::barred(absent(namespace, &HTTP_ROUTES, &self.0.name)));
+        };
+        let sides = self.sides(&route, arms);
+        match sides.and_then(|sides| self.standing(&route, &sides)) {
+            Ok(standing) => Ok(standing),
+            Err(why) => Ok(Standing {
+                split: self
+                    .any_sides(&route, arms)
+                    .map_or_else(Split::none, |sides| http_rules::exposure(&route, &sides)),
+                fence: fence(&route, &arms.workload),
+                ..Standing::barred(self.unfit(&why))
+            }),
+        }
     }
 
     async fn write(&self, namespace: &Namespace, arms: &Arms, split: &Split, fence: Fence) -> Result<Written, Failure> {
         let order = (arms.workload.as_str(), fence);
+        if split.is_none() && namespace.get(&HTTP_ROUTES, &self.0.name).await?.is_none() {
+            return Ok(Written::Already);
+        }
         let edit = |route: &mut Value| {
-            let (rule, service) = (self.0.rule.as_deref(), self.0.service.as_deref());
-            let sides = Sides::of(route, &arms.workload, &arms.suffix, rule, service)?;
-            http_rules::write(route, &sides, split)
+        Sides::of(route, &arms.workload, &arms.suffix, rule, service)
         };
         let written = rewrite(namespace, &HTTP_ROUTES, &self.0.name, order, edit).await?;
         if written == Written::Changed && !split.mirror.is_zero() && !split.mirror.is_full() {
@@ -122,16 +136,16 @@ impl Mechanism for HttpRoute {
 
     async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
         let Some(route) = namespace.get(&HTTP_ROUTES, &self.0.name).await? else {
-            // Somebody has taken the whole route away; what is ours goes too, where its name is known.
-            return match &self.0.service {
-                Some(service) => service::withdraw(namespace, arms, service, fence).await,
-                None => Ok(Written::Already),
-            };
+            // Somebody has taken the whole route away; what is ours goes too.
+            return service::withdraw_all(namespace, arms, fence).await;
         };
-        let sides = self.sides(&route, arms)?;
+        let Some(sides) = self.any_sides(&route, arms) else {
+            return service::withdraw_all(namespace, arms, fence).await;
+        };
         let order = (arms.workload.as_str(), fence);
         let restored = rewrite(namespace, &HTTP_ROUTES, &self.0.name, order, |route| {
-            http_rules::restore(route, &sides)
+            http_rules::restore(route, &sides);
+            Ok(())
         })
         .await?;
         if restored != Written::Already {

@@ -8,7 +8,7 @@ use meridian_workflows::share::Share;
 use serde_json::{Map, Value, json};
 
 use super::audience::{self, Mark};
-use super::object::{list, member, memory, put, remember};
+use super::object::{Memories, identity, list, member, memory, put, remember};
 use super::service::counterpart;
 use super::weights::Weights;
 use super::{AUDIENCE_MEMORY, FOUND_MEMORY, Split};
@@ -22,6 +22,8 @@ const MATCHES_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sides {
     pub workload: String,
+    /// The route's namespace: a reference to another one's Service of the same name is somebody else's.
+    pub namespace: String,
     /// The name of the one rule; none: every rule that sends to the baseline.
     pub rule: Option<String>,
     /// Services.
@@ -40,12 +42,14 @@ impl Sides {
         rule: Option<&str>,
         service: Option<&str>,
     ) -> Result<Sides, String> {
+        let namespace = route["metadata"]["namespace"].as_str().unwrap_or_default();
         let baseline = match service {
             Some(service) => service.to_owned(),
-            None => only_service(route, suffix, rule)?,
+            None => only_service(route, namespace, suffix, rule)?,
         };
         Ok(Sides {
             workload: workload.to_owned(),
+            namespace: namespace.to_owned(),
             rule: rule.map(str::to_owned),
             candidate: counterpart(&baseline, suffix),
             baseline,
@@ -57,24 +61,35 @@ impl Sides {
             Some(name) => rule["name"] == json!(name),
             None => refs(rule)
                 .iter()
-                .any(|one| is_to(one, &self.baseline) || is_to(one, &self.candidate)),
+                .any(|one| self.is_to(one, &self.baseline) || self.is_to(one, &self.candidate)),
         }
+    }
+
+    fn is_to(&self, reference: &Value, service: &str) -> bool {
+        is_to(reference, service, &self.namespace)
+    }
+
+    fn is_to_candidate(&self, reference: &Value) -> bool {
+        self.is_to(reference, &self.candidate)
     }
 }
 
-fn only_service(route: &Value, suffix: &str, rule: Option<&str>) -> Result<String, String> {
+fn only_service(route: &Value, namespace: &str, suffix: &str, rule: Option<&str>) -> Result<String, String> {
     let rules = list(route, &["spec", "rules"])?;
     let asked = rules
         .iter()
         .filter(|one| rule.is_none_or(|name| one["name"] == json!(name)));
     let mut names: Vec<&str> = asked
         .flat_map(refs)
-        .filter_map(|one| one["name"].as_str().filter(|name| is_to(one, name)))
+        .filter_map(|one| one["name"].as_str().filter(|name| is_to(one, name, namespace)))
         .collect();
     names.sort_unstable();
     names.dedup();
     let own: Vec<String> = names.iter().map(|name| counterpart(name, suffix)).collect();
-    names.retain(|name| !own.iter().any(|own| own == name));
+    // Where the candidate stands in it already, its name says whose it is, whoever came in beside.
+    if let Some((served, _)) = names.iter().zip(&own).find(|(_, own)| names.contains(&own.as_str())) {
+        return Ok((*served).to_owned());
+    }
     match names.as_slice() {
         [one] => Ok((*one).to_owned()),
         [] => Err("no rule sends to a Service of this namespace".to_owned()),
@@ -108,10 +123,10 @@ pub fn read(route: &Value, sides: &Sides) -> Result<Shown, String> {
             continue;
         }
         let weights = Weights {
-            candidate: weight_of(rule, &sides.candidate)?,
-            baseline: weight_of(rule, &sides.baseline)?,
+            candidate: weight_of(rule, sides, &sides.candidate)?,
+            baseline: weight_of(rule, sides, &sides.baseline)?,
         };
-        is_prepared |= refs(rule).iter().any(|one| is_to(one, &sides.candidate));
+        is_prepared |= refs(rule).iter().any(|one| sides.is_to_candidate(one));
         split.share = split.share.max(weights.share().unwrap_or(Share::ZERO));
         for mirror in mirrors(rule, sides) {
             is_prepared = true;
@@ -129,7 +144,7 @@ pub fn write(route: &mut Value, sides: &Sides, split: &Split) -> Result<(), Stri
     if memory(route, AUDIENCE_MEMORY, &sides.workload).is_some() {
         rules.retain(|rule| !is_audience_rule(rule, sides));
     }
-    let found = found(&rules, sides)?;
+    let found = found(&rules, sides);
     let mut stands = false;
     let mut written = Vec::with_capacity(rules.len());
     for mut rule in rules {
@@ -152,26 +167,113 @@ pub fn write(route: &mut Value, sides: &Sides, split: &Split) -> Result<(), Stri
     Ok(())
 }
 
-/// Takes the candidate out of a route and leaves it as it was found.
-pub fn restore(route: &mut Value, sides: &Sides) -> Result<(), String> {
-    let remembered = memory(route, FOUND_MEMORY, &sides.workload);
+/// The most that the candidate gets of a route of any shape: what others have put beside it is counted as the baseline's.
+pub fn exposure(route: &Value, sides: &Sides) -> Split {
+    let audience = memory(route, AUDIENCE_MEMORY, &sides.workload);
+    let audience = audience.and_then(|value| serde_json::from_value(value).ok());
+    let mut split = Split {
+        audience: audience.unwrap_or_default(),
+        ..Split::none()
+    };
+    for rule in route["spec"]["rules"].as_array().into_iter().flatten() {
+        if split.audience.is_empty() || !is_audience_rule(rule, sides) {
+            let (ours, theirs): (Vec<&Value>, Vec<&Value>) =
+                refs(rule).iter().partition(|one| sides.is_to_candidate(one));
+            let sum = |of: Vec<&Value>| {
+                of.into_iter()
+                    .fold(0_u32, |sum, one| sum.saturating_add(weight(one).unwrap_or(1)))
+            };
+            let weights = Weights {
+                candidate: sum(ours),
+                baseline: sum(theirs),
+            };
+            split.share = split.share.max(weights.share().unwrap_or(Share::ZERO));
+        }
+        let mirrors = mirrors(rule, sides).into_iter();
+        let most = mirrors.map(|mirror| mirrored(mirror).unwrap_or(Share::FULL)).max();
+        split.mirror = split.mirror.max(most.unwrap_or(Share::ZERO));
+    }
+    split
+}
+
+/// Leaves the candidate nothing, whatever shape the route has.
+pub fn clear(route: &mut Value, sides: &Sides) {
+    let mut whole = route.clone();
+    if write(&mut whole, sides, &Split::none()).is_ok() {
+        *route = whole;
+    } else {
+        take_away(route, sides);
+    }
+}
+
+/// Gives the candidate's part to the baseline in every rule that names it, and touches nothing else.
+fn take_away(route: &mut Value, sides: &Sides) {
+    let has_audience = memory(route, AUDIENCE_MEMORY, &sides.workload).is_some();
+    if let Some(Value::Array(rules)) = route.get_mut("spec").and_then(|spec| spec.get_mut("rules")) {
+        if has_audience {
+            rules.retain(|rule| !is_audience_rule(rule, sides));
+        }
+        for rule in rules {
+            if let Some(Value::Array(all)) = rule.get_mut("backendRefs") {
+                give_back(all, sides);
+            }
+            unmirror(rule, sides);
+        }
+    }
+    remember(route, AUDIENCE_MEMORY, &sides.workload, None);
+}
+
+fn give_back(all: &mut Vec<Value>, sides: &Sides) {
+    let Some(at) = all.iter().position(|one| sides.is_to_candidate(one)) else {
+        return;
+    };
+    let mut given = 0_u32;
+    for one in all.iter_mut().filter(|one| sides.is_to_candidate(one)) {
+        given = given.saturating_add(weight(one).unwrap_or(1));
+        put(one, "weight", Some(json!(0)));
+    }
+    match all.iter_mut().find(|one| sides.is_to(one, &sides.baseline)) {
+        Some(one) => {
+            let sum = weight(one).unwrap_or(1).saturating_add(given);
+            put(one, "weight", Some(json!(sum)));
+        }
+        None => {
+            let mut copy = all.get(at).cloned().unwrap_or_default();
+            put(&mut copy, "name", Some(json!(sides.baseline)));
+            put(&mut copy, "weight", Some(json!(given)));
+            all.insert(at, copy);
+        }
+    }
+}
+
+/// Takes the candidate out of a route and leaves it as it was found; in one that others have bent, their part stays as it is.
+pub fn restore(route: &mut Value, sides: &Sides) {
+    let mut whole = route.clone();
+    if restore_all(&mut whole, sides).is_ok() {
+        *route = whole;
+    } else {
+        take_away(route, sides);
+        for rule in route["spec"]["rules"].as_array_mut().into_iter().flatten() {
+            if let Some(Value::Array(all)) = rule.get_mut("backendRefs") {
+                all.retain(|one| !sides.is_to_candidate(one));
+            }
+        }
+    }
+    remember(route, FOUND_MEMORY, &sides.workload, None);
+    remember(route, AUDIENCE_MEMORY, &sides.workload, None);
+}
+
+fn restore_all(route: &mut Value, sides: &Sides) -> Result<(), String> {
+    let mut memories = Memories::of(memory(route, FOUND_MEMORY, &sides.workload));
     if read(route, sides)?.is_prepared {
         write(route, sides, &Split::none())?;
     }
-    let mut weights = remembered
-        .as_ref()
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default()
-        .into_iter();
     let mut rules = list(route, &["spec", "rules"])?.to_vec();
     for rule in rules.iter_mut().filter(|rule| sides.is_managed(rule)) {
-        let before = weights.next().unwrap_or(Value::Null);
+        let before = memories.take(&identity(rule, "matches"));
         restore_weights(rule, sides, &before);
     }
     *member(member(route, "spec"), "rules") = Value::Array(rules);
-    remember(route, FOUND_MEMORY, &sides.workload, None);
-    remember(route, AUDIENCE_MEMORY, &sides.workload, None);
     Ok(())
 }
 
@@ -180,13 +282,13 @@ fn restore_weights(rule: &mut Value, sides: &Sides, before: &Value) {
     let Some(Value::Array(all)) = rule.get_mut("backendRefs") else {
         return;
     };
-    if !all.iter().any(|one| is_to(one, &sides.candidate)) {
+    if !all.iter().any(|one| sides.is_to_candidate(one)) {
         return;
     }
-    all.retain(|one| before.get("candidate").is_some() || !is_to(one, &sides.candidate));
+    all.retain(|one| before.get("candidate").is_some() || !sides.is_to_candidate(one));
     for (side, service) in [("baseline", &sides.baseline), ("candidate", &sides.candidate)] {
         let weight = before.get(side).filter(|weight| !weight.is_null());
-        for one in all.iter_mut().filter(|one| is_to(one, service)) {
+        for one in all.iter_mut().filter(|one| sides.is_to(one, service)) {
             put(one, "weight", weight.cloned());
         }
     }
@@ -205,7 +307,7 @@ fn managed<'a>(route: &'a Value, sides: &Sides) -> Result<Vec<&'a Value>, String
     for rule in &managed {
         let other = refs(rule)
             .iter()
-            .find(|one| !is_to(one, &sides.baseline) && !is_to(one, &sides.candidate));
+            .find(|one| !sides.is_to(one, &sides.baseline) && !sides.is_to_candidate(one));
         if let Some(other) = other {
             let name = other["name"].as_str().unwrap_or("(unnamed)");
             return Err(format!(
@@ -221,49 +323,54 @@ fn managed<'a>(route: &'a Value, sides: &Sides) -> Result<Vec<&'a Value>, String
 }
 
 /// Weights as they are before the candidate comes in, a rule each.
-fn found(rules: &[Value], sides: &Sides) -> Result<Value, String> {
+fn found(rules: &[Value], sides: &Sides) -> Value {
     let before = |rule: &Value| {
         let mut before = Map::new();
+        before.insert("of".to_owned(), json!(identity(rule, "matches")));
         for (side, service) in [("baseline", &sides.baseline), ("candidate", &sides.candidate)] {
-            if let Some(one) = refs(rule).iter().find(|one| is_to(one, service)) {
+            if let Some(one) = refs(rule).iter().find(|one| sides.is_to(one, service)) {
                 before.insert(side.to_owned(), one.get("weight").cloned().unwrap_or(Value::Null));
             }
         }
         Value::Object(before)
     };
-    Ok(rules.iter().filter(|rule| sides.is_managed(rule)).map(before).collect())
+    rules.iter().filter(|rule| sides.is_managed(rule)).map(before).collect()
 }
 
 fn refs(rule: &Value) -> &[Value] {
     rule["backendRefs"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Whether a reference is to this Service of the route's namespace.
-fn is_to(reference: &Value, service: &str) -> bool {
+/// Whether a reference is to this Service of the route's own namespace.
+fn is_to(reference: &Value, service: &str, namespace: &str) -> bool {
     let is = |field: &str, default: &str| {
         reference
             .get(field)
             .is_none_or(|value| value.as_str().unwrap_or(default) == default)
     };
-    reference["name"] == json!(service) && is("group", "") && is("kind", "Service")
+    reference["name"] == json!(service) && is("group", "") && is("kind", "Service") && is("namespace", namespace)
 }
 
-fn weight_of(rule: &Value, service: &str) -> Result<u32, String> {
+fn weight_of(rule: &Value, sides: &Sides, service: &str) -> Result<u32, String> {
     let mut sum = 0_u32;
-    for one in refs(rule).iter().filter(|one| is_to(one, service)) {
-        // The API's default.
-        let weight = one.get("weight").map_or(Some(1), Value::as_u64);
-        let weight = weight.and_then(|weight| u32::try_from(weight).ok());
-        let weight = weight.ok_or_else(|| format!("the weight of `{service}` is no number that weights can have"))?;
+    for one in refs(rule).iter().filter(|one| sides.is_to(one, service)) {
+        let weight =
+            weight(one).ok_or_else(|| format!("the weight of `{service}` is no number that weights can have"))?;
         sum = sum.saturating_add(weight);
     }
     Ok(sum)
 }
 
+fn weight(reference: &Value) -> Option<u32> {
+    // The API's default.
+    let weight = reference.get("weight").map_or(Some(1), Value::as_u64);
+    weight.and_then(|weight| u32::try_from(weight).ok())
+}
+
 /// Sets both weights; says whether the candidate stands in the rule then.
 fn set_weights(rule: &mut Value, sides: &Sides, share: Share) -> Result<bool, String> {
     let mut all = refs(rule).to_vec();
-    let has = |all: &[Value], service: &str| all.iter().any(|one| is_to(one, service));
+    let has = |all: &[Value], service: &str| all.iter().any(|one| sides.is_to(one, service));
     if share.is_zero() && !has(&all, &sides.candidate) {
         return Ok(false);
     }
@@ -271,7 +378,7 @@ fn set_weights(rule: &mut Value, sides: &Sides, share: Share) -> Result<bool, St
         if !has(&all, missing) {
             let at = all
                 .iter()
-                .position(|one| is_to(one, like))
+                .position(|one| sides.is_to(one, like))
                 .ok_or("the rule has no `backendRefs`")?;
             let mut copy = all.get(at).cloned().unwrap_or_default();
             put(&mut copy, "name", Some(json!(missing)));
@@ -285,7 +392,7 @@ fn set_weights(rule: &mut Value, sides: &Sides, share: Share) -> Result<bool, St
         (&sides.baseline, weights.baseline),
     ] {
         let mut left = weight;
-        for one in all.iter_mut().filter(|one| is_to(one, service)) {
+        for one in all.iter_mut().filter(|one| sides.is_to(one, service)) {
             // A Service that is listed twice (two ports) keeps its sum.
             put(one, "weight", Some(json!(left)));
             left = 0;
@@ -306,7 +413,7 @@ fn mirrors<'a>(rule: &'a Value, sides: &Sides) -> Vec<&'a Value> {
 }
 
 fn is_mirror(filter: &Value, sides: &Sides) -> bool {
-    filter["type"] == "RequestMirror" && is_to(&filter["requestMirror"]["backendRef"], &sides.candidate)
+    filter["type"] == "RequestMirror" && sides.is_to_candidate(&filter["requestMirror"]["backendRef"])
 }
 
 /// The share that a mirror takes: all of it where nothing is said.
@@ -329,17 +436,30 @@ fn mirrored(filter: &Value) -> Result<Share, String> {
     share.ok_or_else(|| "`requestMirror` has a percentage that is none".to_owned())
 }
 
+/// Takes the candidate's mirror away, and the list with it where nothing else stood in it.
+fn unmirror(rule: &mut Value, sides: &Sides) {
+    let Some(Value::Array(filters)) = rule.get_mut("filters") else {
+        return;
+    };
+    let before = filters.len();
+    filters.retain(|filter| !is_mirror(filter, sides));
+    if filters.is_empty() && before > 0 {
+        put(rule, "filters", None);
+    }
+}
+
 fn set_mirror(rule: &mut Value, sides: &Sides, share: Share) -> Result<(), String> {
-    let before = rule["filters"].as_array().cloned();
-    let mut filters = before.clone().unwrap_or_default();
     if share.is_zero() {
-        filters.retain(|filter| !is_mirror(filter, sides));
-    } else if let Some(mirror) = filters.iter_mut().find(|filter| is_mirror(filter, sides)) {
+        unmirror(rule, sides);
+        return Ok(());
+    }
+    let mut filters = rule["filters"].as_array().cloned().unwrap_or_default();
+    if let Some(mirror) = filters.iter_mut().find(|filter| is_mirror(filter, sides)) {
         set_fraction(member(mirror, "requestMirror"), share);
     } else {
         let at = refs(rule)
             .iter()
-            .find(|one| is_to(one, &sides.baseline) || is_to(one, &sides.candidate));
+            .find(|one| sides.is_to(one, &sides.baseline) || sides.is_to_candidate(one));
         let mut to = at.cloned().ok_or("the rule has no `backendRefs`")?;
         // Answers of a mirror reach nobody, so nothing is to be done to them either.
         for field in ["weight", "filters"] {
@@ -350,9 +470,7 @@ fn set_mirror(rule: &mut Value, sides: &Sides, share: Share) -> Result<(), Strin
         set_fraction(&mut mirror, share);
         filters.push(json!({"type": "RequestMirror", "requestMirror": mirror}));
     }
-    let after =
-        (before.is_some_and(|before| before.is_empty()) || !filters.is_empty()).then_some(Value::Array(filters));
-    put(rule, "filters", after);
+    put(rule, "filters", Some(Value::Array(filters)));
     Ok(())
 }
 
@@ -377,7 +495,7 @@ fn set_fraction(mirror: &mut Value, share: Share) {
 /// Whether a rule is one that an audience brought: it sends to the candidate alone.
 fn is_audience_rule(rule: &Value, sides: &Sides) -> bool {
     let refs = refs(rule);
-    !refs.is_empty() && refs.iter().all(|one| is_to(one, &sides.candidate))
+    !refs.is_empty() && refs.iter().all(|one| sides.is_to_candidate(one))
 }
 
 /// A copy of a rule for the requests among its own that carry a mark.
@@ -386,12 +504,12 @@ fn audience_rule(rule: &Value, sides: &Sides, marks: &[Mark]) -> Result<Value, S
     put(&mut copy, "name", None);
     let like = refs(rule)
         .iter()
-        .find(|one| is_to(one, &sides.candidate) || is_to(one, &sides.baseline));
+        .find(|one| sides.is_to_candidate(one) || sides.is_to(one, &sides.baseline));
     let mut to = like.cloned().ok_or("the rule has no `backendRefs`")?;
     put(&mut to, "name", Some(json!(sides.candidate)));
     put(&mut to, "weight", Some(json!(1)));
     put(&mut copy, "backendRefs", Some(json!([to])));
-    set_mirror(&mut copy, sides, Share::ZERO)?;
+    unmirror(&mut copy, sides);
     let own = rule["matches"]
         .as_array()
         .filter(|own| !own.is_empty())

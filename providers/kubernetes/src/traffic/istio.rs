@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::istio_routes;
 use super::istio_sides::{Candidate, Sides};
-use super::object::{create, fence, found, is_ours, keep, list, member, memory, remember, remove, rewrite, unfit};
+use super::object::{
+    absent, create, fence, found, is_ours, keep, list, member, memory, remember, remove, rewrite, unfit,
+};
 use super::service::{self, Reach, counterpart, selects};
 use super::{Arms, FOUND_MEMORY, Grant, Mechanism, OWNER_LABEL, Placement, Split, Standing, Written, audience};
 use crate::api::Namespace;
@@ -68,10 +70,30 @@ impl Istio {
     }
 
     fn sides(&self, virtual_service: &Value, namespace: &Namespace, arms: &Arms) -> Result<Sides, String> {
-        let routes = self.routes();
+        self.sides_of(virtual_service, namespace, arms, self.routes())
+    }
+
+    /// The sides in a VirtualService of any shape; none where nothing of the candidate stands in it.
+    fn any_sides(&self, virtual_service: &Value, namespace: &Namespace, arms: &Arms) -> Option<Sides> {
+        let by_name = self.sides(virtual_service, namespace, arms).ok();
+        by_name.or_else(|| self.sides_of(virtual_service, namespace, arms, Vec::new()).ok())
+    }
+
+    fn sides_of(
+        &self,
+        virtual_service: &Value,
+        namespace: &Namespace,
+        arms: &Arms,
+        routes: Vec<String>,
+    ) -> Result<Sides, String> {
+        let subset = self
+            .0
+            .destination_rule
+            .as_ref()
+            .map(|_| self.0.candidate_subset.as_str());
         let service = match &self.0.service {
             Some(service) => service.clone(),
-            None => istio_routes::only_service(virtual_service, namespace.name(), &routes, &arms.suffix)?,
+            None => istio_routes::only_service(virtual_service, namespace.name(), &routes, &arms.suffix, subset)?,
         };
         let candidate = match &self.0.destination_rule {
             Some(_) => Candidate::Subset {
@@ -113,22 +135,8 @@ impl Istio {
             split: shown.split,
             fence: fence(service, &sides.workload),
             oddity,
+            unfit: None,
         })
-    }
-
-    async fn change(
-        &self,
-        namespace: &Namespace,
-        arms: &Arms,
-        fence: Fence,
-        edit: impl Fn(&mut Value, &Sides) -> Result<(), String> + Send + Sync,
-    ) -> Result<Written, Failure> {
-        let order = (arms.workload.as_str(), fence);
-        let edit = |service: &mut Value| {
-            let sides = self.sides(service, namespace, arms)?;
-            edit(service, &sides)
-        };
-        rewrite(namespace, &VIRTUAL_SERVICES, &self.0.virtual_service, order, edit).await
     }
 
     /// The label, and its value, that the baseline's subset is to select by: the newest, but while the baseline has traffic and is
@@ -332,37 +340,60 @@ impl Mechanism for Istio {
     }
 
     async fn read(&self, namespace: &Namespace, arms: &Arms) -> Result<Standing, Failure> {
-        let (virtual_service, sides) = self.live(namespace, arms).await?;
-        self.standing(&virtual_service, &sides).map_err(|why| self.unfit(&why))
+        let name = &self.0.virtual_service;
+        let Some(service) = namespace.get(&VIRTUAL_SERVICES, name).await? else {
+            return Ok(Standing::barred(absent(namespace, &VIRTUAL_SERVICES, name)));
+        };
+        let sides = self.sides(&service, namespace, arms);
+        match sides.and_then(|sides| self.standing(&service, &sides)) {
+            Ok(standing) => Ok(standing),
+            Err(why) => Ok(Standing {
+                split: self
+                    .any_sides(&service, namespace, arms)
+                    .map_or_else(Split::none, |sides| istio_routes::exposure(&service, &sides)),
+                fence: fence(&service, &arms.workload),
+                ..Standing::barred(self.unfit(&why))
+            }),
+        }
     }
 
     async fn write(&self, namespace: &Namespace, arms: &Arms, split: &Split, fence: Fence) -> Result<Written, Failure> {
-        self.change(namespace, arms, fence, |service, sides| {
-            istio_routes::write(service, sides, split)
+        let (name, order) = (&self.0.virtual_service, (arms.workload.as_str(), fence));
+        if split.is_none() && namespace.get(&VIRTUAL_SERVICES, name).await?.is_none() {
+            return Ok(Written::Already);
+        }
+        rewrite(namespace, &VIRTUAL_SERVICES, name, order, |service| {
+            if !split.is_none() {
+                let sides = self.sides(service, namespace, arms)?;
+                return istio_routes::write(service, &sides, split);
+            }
+            if let Some(sides) = self.any_sides(service, namespace, arms) {
+                istio_routes::clear(service, &sides);
+            }
+            Ok(())
         })
         .await
     }
 
     async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
-        let virtual_service = namespace.get(&VIRTUAL_SERVICES, &self.0.virtual_service).await?;
-        let mut service = self.0.service.clone();
-        if let Some(object) = &virtual_service {
-            service = Some(
-                self.sides(object, namespace, arms)
-                    .map_err(|why| self.unfit(&why))?
-                    .service,
-            );
-            let routes = self.change(namespace, arms, fence, istio_routes::restore).await?;
+        let (name, order) = (&self.0.virtual_service, (arms.workload.as_str(), fence));
+        let live = namespace.get(&VIRTUAL_SERVICES, name).await?;
+        let sides = live.and_then(|live| self.any_sides(&live, namespace, arms));
+        if let Some(sides) = &sides {
+            let routes = rewrite(namespace, &VIRTUAL_SERVICES, name, order, |service| {
+                istio_routes::restore(service, sides);
+                Ok(())
+            })
+            .await?;
             if routes != Written::Already {
                 // What the routes named goes a call later, when proxies name it no more.
                 return Ok(routes);
             }
         }
-        let order = (arms.workload.as_str(), fence);
         let Some(rule) = &self.0.destination_rule else {
-            return match service {
-                Some(service) => service::withdraw(namespace, arms, &service, fence).await,
-                None => Ok(Written::Already),
+            return match sides {
+                Some(sides) => service::withdraw(namespace, arms, &sides.service, fence).await,
+                None => service::withdraw_all(namespace, arms, fence).await,
             };
         };
         match namespace.get(&DESTINATION_RULES, rule).await? {

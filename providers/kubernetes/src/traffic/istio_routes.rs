@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::audience::{self, Mark};
 use super::istio_sides::{Arm, Candidate, Sides, short};
-use super::object::{list, map, member, memory, put, remember};
+use super::object::{Memories, identity, list, map, member, memory, put, remember};
 use super::service::counterpart;
 use super::weights::Weights;
 use super::{AUDIENCE_MEMORY, FOUND_MEMORY, Split};
@@ -19,7 +19,13 @@ const TOTAL: &[u32] = &[100];
 /// The Service that the routes send to, where the settings name none.
 ///
 /// *Errors*: where that is not one.
-pub fn only_service(service: &Value, namespace: &str, routes: &[String], suffix: &str) -> Result<String, String> {
+pub fn only_service(
+    service: &Value,
+    namespace: &str,
+    routes: &[String],
+    suffix: &str,
+    subset: Option<&str>,
+) -> Result<String, String> {
     let all = list(service, &["spec", "http"])?;
     let asked = all.iter().filter(|route| {
         routes.is_empty()
@@ -27,14 +33,31 @@ pub fn only_service(service: &Value, namespace: &str, routes: &[String], suffix:
                 .as_str()
                 .is_some_and(|name| routes.iter().any(|one| one == name))
     });
-    let hosts = asked
-        .flat_map(destinations)
-        .filter_map(|one| one["destination"]["host"].as_str());
-    let mut names: Vec<&str> = hosts.map(|host| short(host, namespace)).collect();
+    let (mut names, mut served): (Vec<&str>, Option<&str>) = (Vec::new(), None);
+    for one in asked.flat_map(destinations) {
+        let to = &one["destination"];
+        let Some(host) = to["host"].as_str() else { continue };
+        let name = short(host, namespace);
+        names.push(name);
+        if subset.is_some() && to["subset"].as_str() == subset {
+            served = Some(name);
+        }
+    }
     names.sort_unstable();
     names.dedup();
     let own: Vec<String> = names.iter().map(|name| counterpart(name, suffix)).collect();
-    names.retain(|name| !own.iter().any(|own| own == name));
+    if subset.is_none() {
+        let stands = |own: &String| names.contains(&own.as_str());
+        served = names
+            .iter()
+            .zip(&own)
+            .find(|(_, own)| stands(own))
+            .map(|(name, _)| *name);
+    }
+    // Where the candidate stands in it already, its destination says whose it is, whoever came in beside.
+    if let Some(served) = served {
+        return Ok(served.to_owned());
+    }
     match names.as_slice() {
         [one] => Ok((*one).to_owned()),
         [] => Err("no HTTP route of those asked for sends to a Service".to_owned()),
@@ -120,26 +143,144 @@ pub fn write(service: &mut Value, sides: &Sides, split: &Split) -> Result<(), St
     Ok(())
 }
 
-/// Takes the candidate out of a VirtualService and leaves it as it was found.
-pub fn restore(service: &mut Value, sides: &Sides) -> Result<(), String> {
-    let remembered = memory(service, FOUND_MEMORY, &sides.workload);
+/// The most that the candidate gets of a VirtualService of any shape: what others have put beside it is counted as the baseline's.
+pub fn exposure(service: &Value, sides: &Sides) -> Split {
+    let audience = memory(service, AUDIENCE_MEMORY, &sides.workload);
+    let audience = audience.and_then(|value| serde_json::from_value(value).ok());
+    let mut split = Split {
+        audience: audience.unwrap_or_default(),
+        ..Split::none()
+    };
+    for route in service["spec"]["http"].as_array().into_iter().flatten() {
+        if split.audience.is_empty() || !sides.is_audience_route(route) {
+            let all = weighed(route);
+            let sum = |of: bool| {
+                let of = all.iter().filter(|(one, _)| is_candidate(one, sides) == of);
+                of.fold(0_u32, |sum, (_, weight)| sum.saturating_add(*weight))
+            };
+            let weights = Weights {
+                candidate: sum(true),
+                baseline: sum(false),
+            };
+            split.share = split.share.max(weights.share().unwrap_or(Share::ZERO));
+        }
+        if mirrors(route, sides) {
+            split.mirror = split.mirror.max(mirrored(route).unwrap_or(Share::FULL));
+        }
+    }
+    split
+}
+
+/// Leaves the candidate nothing, whatever shape the VirtualService has.
+pub fn clear(service: &mut Value, sides: &Sides) {
+    let mut whole = service.clone();
+    if write(&mut whole, sides, &Split::none()).is_ok() {
+        *service = whole;
+    } else {
+        take_away(service, sides);
+    }
+}
+
+/// Gives the candidate's part to the baseline in every route that names it, and touches nothing else.
+fn take_away(service: &mut Value, sides: &Sides) {
+    if let Some(Value::Array(routes)) = service.get_mut("spec").and_then(|spec| spec.get_mut("http")) {
+        routes.retain(|route| !sides.is_audience_route(route));
+        for route in routes {
+            give_back(route, sides);
+            if mirrors(route, sides) {
+                put(route, "mirror", None);
+                put(route, "mirrorPercentage", None);
+            }
+        }
+    }
+    remember(service, AUDIENCE_MEMORY, &sides.workload, None);
+}
+
+fn give_back(route: &mut Value, sides: &Sides) {
+    if !has(route, sides, Arm::Candidate) {
+        return;
+    }
+    let mut all = weighed(route);
+    let at = all.iter().position(|(one, _)| is_candidate(one, sides)).unwrap_or(0);
+    let mut given = 0_u32;
+    for (_, weight) in all.iter_mut().filter(|(one, _)| is_candidate(one, sides)) {
+        given = given.saturating_add(std::mem::take(weight));
+    }
+    let baseline = |(one, _): &&mut (Value, u32)| sides.arm(&one["destination"]) == Some(Arm::Baseline);
+    match all.iter_mut().find(baseline) {
+        Some((_, weight)) => *weight = weight.saturating_add(given),
+        None => {
+            let mut copy = all.get(at).map(|(one, _)| one.clone()).unwrap_or_default();
+            sides.point(member(&mut copy, "destination"), Arm::Baseline);
+            all.insert(at, (copy, given));
+        }
+    }
+    let all = all.into_iter().map(|(mut one, weight)| {
+        put(&mut one, "weight", Some(json!(weight)));
+        one
+    });
+    let all = all.collect();
+    put(route, "route", Some(all));
+}
+
+/// The destinations with the weights that they have in effect: the only one gets everything; of several, one without gets nothing.
+fn weighed(route: &Value) -> Vec<(Value, u32)> {
+    let all = destinations(route);
+    let weight = |one: &Value| match one.get("weight") {
+        _ if all.len() == 1 => 100,
+        Some(weight) => weight
+            .as_u64()
+            .and_then(|weight| u32::try_from(weight).ok())
+            .unwrap_or(0),
+        None => 0,
+    };
+    all.iter().map(|one| (one.clone(), weight(one))).collect()
+}
+
+fn is_candidate(one: &Value, sides: &Sides) -> bool {
+    sides.arm(&one["destination"]) == Some(Arm::Candidate)
+}
+
+/// Takes the candidate out of a VirtualService and leaves it as it was found; in one that others have bent, their part stays.
+pub fn restore(service: &mut Value, sides: &Sides) {
+    let mut whole = service.clone();
+    if restore_all(&mut whole, sides).is_ok() {
+        *service = whole;
+    } else {
+        take_away(service, sides);
+        for route in service["spec"]["http"].as_array_mut().into_iter().flatten() {
+            if let Some(Value::Array(all)) = route.get_mut("route") {
+                all.retain(|one| !is_candidate(one, sides));
+                for one in all {
+                    unname(one, sides);
+                }
+            }
+        }
+    }
+    remember(service, FOUND_MEMORY, &sides.workload, None);
+    remember(service, AUDIENCE_MEMORY, &sides.workload, None);
+}
+
+/// The baseline's subset goes: a destination that still named it would reach nobody.
+fn unname(one: &mut Value, sides: &Sides) {
+    if let Candidate::Subset { .. } = &sides.candidate
+        && sides.arm(&one["destination"]) == Some(Arm::Baseline)
+    {
+        put(member(one, "destination"), "subset", None);
+    }
+}
+
+fn restore_all(service: &mut Value, sides: &Sides) -> Result<(), String> {
+    let mut memories = Memories::of(memory(service, FOUND_MEMORY, &sides.workload));
     if read(service, sides)?.is_prepared {
         write(service, sides, &Split::none())?;
     }
-    let mut memories = remembered
-        .as_ref()
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default()
-        .into_iter();
     let mut routes = list(service, &["spec", "http"])?.to_vec();
     for route in routes.iter_mut().filter(|route| sides.is_managed(route)) {
-        let before = memories.next().unwrap_or(Value::Null);
+        let before = memories.take(&identity(route, "match"));
         restore_weights(route, sides, &before);
     }
     *member(member(service, "spec"), "http") = Value::Array(routes);
-    remember(service, FOUND_MEMORY, &sides.workload, None);
-    remember(service, AUDIENCE_MEMORY, &sides.workload, None);
     Ok(())
 }
 
@@ -270,6 +411,7 @@ fn set_weights(route: &mut Value, sides: &Sides, share: Share) -> Result<(), Str
 /// What a route says of both arms before the candidate comes in.
 fn found(route: &Value, sides: &Sides) -> Value {
     let mut before = Map::new();
+    before.insert("of".to_owned(), json!(identity(route, "match")));
     for one in destinations(route) {
         let side = match sides.arm(&one["destination"]) {
             Some(Arm::Baseline) => "baseline",

@@ -104,6 +104,9 @@ pub trait Mechanism: Send + Sync {
     async fn prepare(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure>;
 
     /// The split as it stands in the cluster; with nothing prepared, everything is the baseline's.
+    ///
+    /// A shape that is not understood is no error here but [`Standing::unfit`]: the way back must not depend on what others do to
+    /// a route.
     async fn read(&self, namespace: &Namespace, arms: &Arms) -> Result<Standing, Failure>;
 
     /// Sets the split, under the version of each object that was read (a server-side apply would take whole lists where items have
@@ -111,12 +114,14 @@ pub trait Mechanism: Send + Sync {
     /// An equal split with an equal fence writes nothing; an equal split with a lower fence is stamped, so that an older order in
     /// flight meets a conflict.
     ///
+    /// A split of nothing is written to any shape: the candidate's part goes to the baseline, and what else stands there stays.
+    ///
     /// *Errors*: transient where somebody was faster.
     async fn write(&self, namespace: &Namespace, arms: &Arms, split: &Split, fence: Fence) -> Result<Written, Failure>;
 
     /// Takes away what `prepare` made, and leaves what others own as it was found. Called at a split of nothing, when the
     /// candidate is withdrawn or has been promoted. What routes name goes a call after the routes: it is clean once it answers
-    /// [`Written::Already`]. An object that others have taken away needs nothing.
+    /// [`Written::Already`]. An object that others have taken away needs nothing, and one that they have bent is no obstacle.
     async fn clean(&self, namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure>;
 
     /// Why this split is not possible here, told before anything opens; none where it is.
@@ -202,6 +207,19 @@ pub struct Standing {
     /// What stands there that no split of ours looks like, in plain words: routes of which some have the weights and others not,
     /// weights that do not sum up. Writing the split mends it.
     pub oddity: Option<String>,
+    /// Why nothing may rise here, with the object's name: others have taken it away, or given it a shape in which no share could
+    /// be kept. The split is the most that the candidate gets then, and only taking it away is possible.
+    pub unfit: Option<Failure>,
+}
+
+impl Standing {
+    /// Nothing reaches the candidate through an object that is missing or not understood.
+    fn barred(failure: Failure) -> Standing {
+        Standing {
+            unfit: Some(failure),
+            ..Standing::default()
+        }
+    }
 }
 
 /// What became of a write.

@@ -8,11 +8,12 @@
 use async_trait::async_trait;
 use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::provider::Fence;
+use meridian_workflows::share::Share;
 use meridian_workflows::vocabulary::{Audiences, Capabilities};
 use serde_json::{Value, json};
 
 use super::nginx_canary::{places, selection};
-use super::object::{annotation, create, found, is_ours, keep, map, member, remove, rewrite, unfit};
+use super::object::{absent, annotation, create, fence, found, is_ours, keep, map, member, remove, rewrite, unfit};
 use super::service::{self, Reach, counterpart};
 use super::{Arms, Grant, Mechanism, Placement, Split, Standing, Written};
 use crate::api::Namespace;
@@ -123,10 +124,27 @@ impl Mechanism for Nginx {
     }
 
     async fn read(&self, namespace: &Namespace, arms: &Arms) -> Result<Standing, Failure> {
-        let stable = found(namespace, &INGRESSES, &self.0.ingress).await?;
+        let stable = namespace.get(&INGRESSES, &self.0.ingress).await?;
         let canary = namespace.get(&INGRESSES, &self.canary(arms)).await?;
-        self.standing(&stable, canary.as_ref(), arms)
-            .map_err(|why| self.unfit(&why))
+        let unfit = match &stable {
+            None => absent(namespace, &INGRESSES, &self.0.ingress),
+            Some(stable) => match self.standing(stable, canary.as_ref(), arms) {
+                Ok(standing) => return Ok(standing),
+                Err(why) => self.unfit(&why),
+            },
+        };
+        let Some(canary) = canary else {
+            return Ok(Standing::barred(unfit));
+        };
+        let most = Split {
+            share: Share::FULL,
+            ..Split::none()
+        };
+        Ok(Standing {
+            split: self.shown(&canary, &arms.workload).unwrap_or(most),
+            fence: fence(&canary, &arms.workload),
+            ..Standing::barred(unfit)
+        })
     }
 
     async fn write(&self, namespace: &Namespace, arms: &Arms, split: &Split, fence: Fence) -> Result<Written, Failure> {
@@ -147,11 +165,11 @@ impl Mechanism for Nginx {
         if canary != Written::Already {
             return Ok(canary);
         }
-        let Some(stable) = namespace.get(&INGRESSES, &self.0.ingress).await? else {
-            return Ok(Written::Already);
-        };
-        let service = self.service(&stable).map_err(|why| self.unfit(&why))?;
-        service::withdraw(namespace, arms, &service, fence).await
+        let stable = namespace.get(&INGRESSES, &self.0.ingress).await?;
+        match stable.and_then(|stable| self.service(&stable).ok()) {
+            Some(service) => service::withdraw(namespace, arms, &service, fence).await,
+            None => service::withdraw_all(namespace, arms, fence).await,
+        }
     }
 
     fn grants(&self) -> Vec<Grant> {

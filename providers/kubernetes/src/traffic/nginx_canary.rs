@@ -183,6 +183,7 @@ impl Nginx {
             }),
             fence: fence(canary, &arms.workload),
             split,
+            unfit: None,
         })
     }
 }

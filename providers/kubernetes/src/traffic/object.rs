@@ -79,6 +79,36 @@ pub fn remember(object: &mut Value, word: &str, workload: &str, value: Option<&V
     annotate(object, &key(word, workload), value.map(Value::to_string));
 }
 
+/// What tells a rule or route from its neighbours when others have put them into another order: its name, else what it matches.
+pub fn identity(rule: &Value, matches: &str) -> String {
+    match rule["name"].as_str() {
+        Some(name) => name.to_owned(),
+        None => {
+            let said = rule.get(matches).map_or_else(String::new, Value::to_string);
+            let digest = Sha256::digest(said.as_bytes());
+            digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        }
+    }
+}
+
+/// What is remembered of several rules, each under its [`identity`] as `of`.
+pub struct Memories(Vec<Value>);
+
+impl Memories {
+    pub fn of(remembered: Option<Value>) -> Memories {
+        match remembered {
+            Some(Value::Array(all)) => Memories(all),
+            Some(_) | None => Memories(Vec::new()),
+        }
+    }
+
+    /// The next memory of this rule; null where there is none.
+    pub fn take(&mut self, identity: &str) -> Value {
+        let at = self.0.iter().position(|memory| memory["of"] == identity);
+        at.map_or(Value::Null, |at| self.0.remove(at))
+    }
+}
+
 /// The fence of the newest order of this workload that changed the object.
 pub fn fence(object: &Value, workload: &str) -> Option<Fence> {
     let text = annotation(object, &key(FENCE_ANNOTATION, workload))?;
@@ -107,13 +137,16 @@ pub fn is_ours(object: &Value, workload: &str) -> bool {
 /// The object, which must exist.
 pub async fn found(namespace: &Namespace, resource: &Resource, name: &str) -> Result<Value, Failure> {
     let object = namespace.get(resource, name).await?;
-    object.ok_or_else(|| {
-        Failure::lasting(format!(
-            "{} `{name}` does not exist in namespace `{}`",
-            resource.kind,
-            namespace.name()
-        ))
-    })
+    object.ok_or_else(|| absent(namespace, resource, name))
+}
+
+/// An object that must exist and does not.
+pub fn absent(namespace: &Namespace, resource: &Resource, name: &str) -> Failure {
+    Failure::lasting(format!(
+        "{} `{name}` does not exist in namespace `{}`",
+        resource.kind,
+        namespace.name()
+    ))
 }
 
 /// A shape that is not understood, with the object's name.

@@ -178,6 +178,17 @@ pub async fn withdraw(namespace: &Namespace, arms: &Arms, baseline: &str, fence:
     .await
 }
 
+/// Deletes every Service that was made here for the candidate: where the route is gone that told which one it is.
+pub async fn withdraw_all(namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
+    let mut written = Written::Already;
+    let ours = format!("{OWNER_LABEL}={},{ARM_LABEL}", arms.workload);
+    for service in namespace.list(&SERVICES, &ours).await? {
+        let name = service["metadata"]["name"].as_str().unwrap_or_default();
+        written = written.and(remove(namespace, &SERVICES, name, (&arms.workload, fence)).await?);
+    }
+    Ok(written)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

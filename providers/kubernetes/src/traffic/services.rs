@@ -9,7 +9,7 @@ use meridian_workflows::share::Share;
 use meridian_workflows::vocabulary::{Capabilities, Shares};
 use serde_json::{Value, json};
 
-use super::object::{fence, found, keep, member, memory, remember, rewrite, unfit};
+use super::object::{absent, fence, found, keep, member, memory, remember, rewrite, unfit};
 use super::service::{selector, selects};
 use super::{Arms, FOUND_MEMORY, Grant, Mechanism, Placement, Split, Standing, Written};
 use crate::api::Namespace;
@@ -144,7 +144,9 @@ impl Mechanism for Services {
     }
 
     async fn read(&self, namespace: &Namespace, arms: &Arms) -> Result<Standing, Failure> {
-        let active = found(namespace, &SERVICES, &self.0.active).await?;
+        let Some(active) = namespace.get(&SERVICES, &self.0.active).await? else {
+            return Ok(Standing::barred(absent(namespace, &SERVICES, &self.0.active)));
+        };
         let side = side(&active, arms);
         let oddity = (side == Side::Neither)
             .then(|| format!("Service `{}` selects the pods of neither version alone", self.0.active));
@@ -159,12 +161,16 @@ impl Mechanism for Services {
             },
             fence: fence(&active, &arms.workload),
             oddity,
+            unfit: None,
         })
     }
 
     async fn write(&self, namespace: &Namespace, arms: &Arms, split: &Split, fence: Fence) -> Result<Written, Failure> {
         if let Some(why) = self.refusal(split) {
             return Err(Failure::lasting(why));
+        }
+        if split.is_none() && namespace.get(&SERVICES, &self.0.active).await?.is_none() {
+            return Ok(Written::Already);
         }
         let edit = |service: &mut Value| {
             if split.share.is_full() {

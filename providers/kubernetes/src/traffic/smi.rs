@@ -159,6 +159,28 @@ impl Smi {
         Ok(())
     }
 
+    /// Gives the candidate's part to the baseline in a split of any shape, and touches nothing else.
+    fn take_away(&self, split: &mut Value, sides: &Sides<'_>) {
+        let Some(Value::Array(backends)) = split.get_mut("spec").and_then(|spec| spec.get_mut("backends")) else {
+            return;
+        };
+        let mut given = 0_u32;
+        for one in backends
+            .iter_mut()
+            .filter(|one| one["service"] == json!(sides.candidate))
+        {
+            given = given.saturating_add(weight_of(&one["weight"]).unwrap_or(0));
+            map(one).insert("weight".to_owned(), self.written(0));
+        }
+        match backends.iter_mut().find(|one| one["service"] == json!(sides.baseline)) {
+            Some(one) => {
+                let sum = weight_of(&one["weight"]).unwrap_or(0).saturating_add(given);
+                map(one).insert("weight".to_owned(), self.written(sum));
+            }
+            None => backends.insert(0, json!({"service": sides.baseline, "weight": self.written(given)})),
+        }
+    }
+
     /// Version 1 of the alphas has quantities for weights, which are texts; the others have integers.
     fn written(&self, weight: u32) -> Value {
         match self.0.version {
@@ -177,6 +199,27 @@ fn weight_of(value: &Value) -> Option<u32> {
             None => text.parse().ok(),
         },
         other => other.as_u64().and_then(|weight| u32::try_from(weight).ok()),
+    }
+}
+
+/// The most that the candidate gets of a split of any shape: what others have put beside it is counted as the baseline's.
+fn exposure(split: &Value, sides: &Sides<'_>) -> Split {
+    let mut weights = Weights {
+        candidate: 0,
+        baseline: 0,
+    };
+    for one in split["spec"]["backends"].as_array().into_iter().flatten() {
+        let weight = weight_of(&one["weight"]).unwrap_or(1);
+        let side = if one["service"] == json!(sides.candidate) {
+            &mut weights.candidate
+        } else {
+            &mut weights.baseline
+        };
+        *side = side.saturating_add(weight);
+    }
+    Split {
+        share: weights.share().unwrap_or(Share::ZERO),
+        ..Split::none()
     }
 }
 
@@ -252,7 +295,17 @@ impl Mechanism for Smi {
         let Some(split) = namespace.get(&self.resource(), self.name()).await? else {
             return Ok(Standing::default());
         };
-        let share = self.shown(&split, &self.sides(arms)).map_err(|why| self.unfit(&why))?;
+        let sides = self.sides(arms);
+        let share = match self.shown(&split, &sides) {
+            Ok(share) => share,
+            Err(why) => {
+                return Ok(Standing {
+                    split: exposure(&split, &sides),
+                    fence: fence(&split, &arms.workload),
+                    ..Standing::barred(self.unfit(&why))
+                });
+            }
+        };
         Ok(Standing {
             split: Split {
                 share: share.unwrap_or(Share::ZERO),
@@ -262,6 +315,7 @@ impl Mechanism for Smi {
             oddity: share
                 .is_none()
                 .then(|| format!("TrafficSplit `{}` gives no backend any weight", self.name())),
+            unfit: None,
         })
     }
 
@@ -275,7 +329,13 @@ impl Mechanism for Smi {
         let order = (arms.workload.as_str(), fence);
         let sides = self.sides(arms);
         rewrite(namespace, &self.resource(), self.name(), order, |object| {
-            self.set(object, &sides, split.share)
+            let mut whole = object.clone();
+            match self.set(&mut whole, &sides, split.share) {
+                Ok(()) => *object = whole,
+                Err(_) if split.is_none() => self.take_away(object, &sides),
+                Err(why) => return Err(why),
+            }
+            Ok(())
         })
         .await
     }

@@ -157,7 +157,7 @@ fn every_share_of_an_http_route_reads_back_and_sums_up() {
         let sum: u64 = refs.iter().map(|one| one["weight"].as_u64().unwrap()).sum();
         assert!(points == 0 || [100, 1000, 10_000].contains(&sum));
     }
-    http_rules::restore(&mut route, &sides).unwrap();
+    http_rules::restore(&mut route, &sides);
     assert_eq!(route, before);
 }
 
@@ -179,7 +179,7 @@ fn every_whole_percent_of_a_virtual_service_reads_back_and_sums_up_to_a_hundred(
                 .unwrap_err()
                 .contains("whole percents")
         );
-        istio_routes::restore(&mut service, &sides).unwrap();
+        istio_routes::restore(&mut service, &sides);
         assert_eq!(service, before);
     }
 }
@@ -202,7 +202,7 @@ proptest! {
             http_rules::write(&mut route, &sides, &split).unwrap();
             assert_eq!(route, once);
         }
-        http_rules::restore(&mut route, &sides).unwrap();
+        http_rules::restore(&mut route, &sides);
         assert_eq!(route, before);
     }
 
@@ -225,7 +225,7 @@ proptest! {
             istio_routes::write(&mut service, &sides, &split).unwrap();
             assert_eq!(service, once);
         }
-        istio_routes::restore(&mut service, &sides).unwrap();
+        istio_routes::restore(&mut service, &sides);
         assert_eq!(service, before);
     }
 }
@@ -332,6 +332,139 @@ fn shapes_that_are_not_understood_are_refused_with_their_place() {
     );
     let several = http_rules::Sides::of(&http_route(json!(1), true), "payments", "candidate", None, None);
     assert!(several.unwrap_err().contains("(other, payments)"));
+}
+
+#[test]
+fn a_route_that_others_have_bent_gives_the_candidates_part_back_and_keeps_theirs() {
+    let third = json!({"name": "legacy", "port": 80, "weight": 25});
+    let before = http_route(json!(1), true);
+    let sides = http_sides(&before, Some("main"));
+    for split in [
+        traffic(5000),
+        traffic(10_000),
+        shadow(5000),
+        audience("header", "x-canary: always"),
+    ] {
+        let mut route = before.clone();
+        http_rules::write(&mut route, &sides, &split).unwrap();
+        for rule in route["spec"]["rules"].as_array_mut().unwrap() {
+            if rule["backendRefs"][0]["name"] == "payments" {
+                rule["backendRefs"].as_array_mut().unwrap().push(third.clone());
+            }
+        }
+        // The rule has another name now, too.
+        for rule in route["spec"]["rules"].as_array_mut().unwrap() {
+            if rule["name"] == "main" {
+                rule["name"] = json!("first");
+            }
+        }
+        assert!(http_rules::read(&route, &sides).is_err(), "no share could be kept");
+        let most = http_rules::exposure(&route, &sides);
+        assert!(!most.is_none() && most.share <= split.share, "{split:?}: {most:?}");
+        http_rules::clear(&mut route, &sides);
+        assert!(http_rules::exposure(&route, &sides).is_none(), "{split:?}");
+        let refs = route["spec"]["rules"][1]["backendRefs"].as_array().unwrap().clone();
+        assert!(refs.contains(&third), "{refs:?}");
+        let serving = refs.iter().find(|one| one["name"] == "payments").unwrap();
+        assert!(
+            serving["weight"].as_u64().is_none_or(|weight| weight > 0),
+            "the baseline serves again"
+        );
+        http_rules::restore(&mut route, &sides);
+        assert!(!route.to_string().contains("payments-candidate"), "{route}");
+        assert!(
+            route["spec"]["rules"][1]["backendRefs"]
+                .as_array()
+                .unwrap()
+                .contains(&third)
+        );
+    }
+
+    let third = json!({"destination": {"host": "legacy"}, "weight": 0});
+    for (subsets, split) in [
+        (false, traffic(5000)),
+        (true, traffic(10_000)),
+        (true, shadow(5000)),
+        (false, audience("cookie", "canary=always")),
+    ] {
+        let before = virtual_service(Value::Null, "payments", true);
+        let sides = istio_sides(subsets, &["primary"]);
+        let mut service = before.clone();
+        istio_routes::write(&mut service, &sides, &split).unwrap();
+        for route in service["spec"]["http"].as_array_mut().unwrap() {
+            if route["name"] == "primary" {
+                route["route"].as_array_mut().unwrap().push(third.clone());
+                route["name"] = json!("first");
+            }
+        }
+        assert!(istio_routes::read(&service, &sides).is_err());
+        assert!(!istio_routes::exposure(&service, &sides).is_none(), "{split:?}");
+        istio_routes::clear(&mut service, &sides);
+        assert!(istio_routes::exposure(&service, &sides).is_none(), "{split:?}");
+        let first = |service: &Value| {
+            let routes = service["spec"]["http"].as_array().unwrap();
+            routes.iter().find(|route| route["name"] == "first").unwrap()["route"].clone()
+        };
+        let all = first(&service).as_array().unwrap().clone();
+        assert!(all.contains(&third), "{all:?}");
+        if !split.share.is_zero() {
+            let sum: u64 = all.iter().map(|one| one["weight"].as_u64().unwrap()).sum();
+            assert_eq!(sum, 100, "{all:?}");
+        }
+        istio_routes::restore(&mut service, &sides);
+        let text = service.to_string();
+        assert!(!text.contains("candidate") && !text.contains("subset"), "{text}");
+        assert!(first(&service).as_array().unwrap().contains(&third));
+    }
+}
+
+#[test]
+fn rules_that_others_put_into_another_order_get_their_own_weights_back() {
+    let rules = |first: u32, second: u32| {
+        let rule = |path: &str, weight: u32| {
+            json!({"matches": [{"path": {"type": "PathPrefix", "value": path}}], "backendRefs": [
+                {"group": "", "kind": "Service", "name": "payments", "port": 80, "weight": weight}]})
+        };
+        (rule("/a", first), rule("/b", second))
+    };
+    let (a, b) = rules(7, 9);
+    let mut route = http_route(json!(1), false);
+    route["spec"]["rules"] = json!([a, b]);
+    let sides = http_sides(&route, None);
+    http_rules::write(&mut route, &sides, &traffic(2000)).unwrap();
+    route["spec"]["rules"].as_array_mut().unwrap().reverse();
+    http_rules::restore(&mut route, &sides);
+    assert_eq!(route["spec"]["rules"], json!([b, a]));
+
+    let mut service = virtual_service(json!(100), "payments", false);
+    let mut second = service["spec"]["http"][0].clone();
+    second["name"] = json!("second");
+    second["route"][0]["weight"] = Value::Null;
+    second["route"][0].as_object_mut().unwrap().remove("weight");
+    service["spec"]["http"].as_array_mut().unwrap().push(second);
+    let before = service["spec"]["http"].as_array().unwrap().clone();
+    let sides = istio_sides(false, &[]);
+    istio_routes::write(&mut service, &sides, &traffic(2000)).unwrap();
+    service["spec"]["http"].as_array_mut().unwrap().reverse();
+    istio_routes::restore(&mut service, &sides);
+    assert_eq!(service["spec"]["http"], json!([before[1], before[0]]));
+}
+
+#[test]
+fn a_service_of_the_same_name_in_another_namespace_is_somebody_elses() {
+    let mut route = http_route(json!(1), false);
+    route["metadata"]["namespace"] = json!("shop");
+    let own = json!({"name": "payments", "namespace": "shop", "port": 80});
+    route["spec"]["rules"][0]["backendRefs"] = json!([own]);
+    let sides = http_sides(&route, None);
+    assert!(http_rules::read(&route, &sides).is_ok());
+    let other = json!({"name": "payments", "namespace": "elsewhere", "port": 80});
+    route["spec"]["rules"][0]["backendRefs"]
+        .as_array_mut()
+        .unwrap()
+        .push(other);
+    let why = http_rules::read(&route, &sides).err().unwrap();
+    assert!(why.contains("beside Service `payments`"), "{why}");
 }
 
 #[test]
