@@ -41,6 +41,10 @@ const SETTINGS: &[SettingKey] = &[
         "how traffic is split, one of istio, httpRoute, nginx, smi, alb, pods, or (blue-green) services",
     ),
     optional(
+        "tenantHeader",
+        "the header that names a request's tenant, for audiences of tenants (default x-tenant)",
+    ),
+    optional(
         "rolling",
         "of a rolling update: maxSurge, maxUnavailable, minReadySeconds, progressDeadlineSeconds",
     ),

@@ -82,6 +82,9 @@ pub struct Istio {
     pub candidate_subset: String,
     /// The Service of the baseline; none: the host that the routes name.
     pub service: Option<String>,
+    /// The region's `tenantHeader`.
+    #[serde(skip, default = "tenant_header")]
+    pub tenant_header: String,
 }
 
 /// Weights of a Gateway API HTTPRoute.
@@ -93,6 +96,9 @@ pub struct HttpRoute {
     pub rule: Option<String>,
     /// The Service of the baseline; none: the only one that the rules send to.
     pub service: Option<String>,
+    /// The region's `tenantHeader`.
+    #[serde(skip, default = "tenant_header")]
+    pub tenant_header: String,
 }
 
 /// A canary ingress of ingress-nginx.
@@ -105,6 +111,9 @@ pub struct Nginx {
     /// Where the controller reads annotations under another prefix.
     #[serde(default = "nginx_prefix")]
     pub annotation_prefix: String,
+    /// The region's `tenantHeader`.
+    #[serde(skip, default = "tenant_header")]
+    pub tenant_header: String,
 }
 
 /// Backends of an SMI TrafficSplit.
@@ -290,6 +299,11 @@ fn candidate_word() -> String {
     "candidate".to_owned()
 }
 
+/// The header that names a request's tenant, where the settings name none.
+fn tenant_header() -> String {
+    "x-tenant".to_owned()
+}
+
 fn nginx_prefix() -> String {
     "nginx.ingress.kubernetes.io".to_owned()
 }
@@ -378,11 +392,26 @@ mod tests {
             (json!({"drift": "ignore"}), "not `ignore`"),
             (json!({"drift": {"reassert": {"times": 0}}}), "at least 1"),
             (json!({"settle": "10"}), "`settle`"),
+            (
+                json!({"tenantHeader": "x tenant"}),
+                "`tenantHeader` is the name of a header",
+            ),
+            (json!({"candidate": {"suffix": "c".repeat(33)}}), "at most 32 long"),
         ];
         for (settings, expected) in wrong {
             let why = read(settings.clone()).unwrap_err();
             assert!(why.contains(expected), "{settings}: {why}");
         }
+    }
+
+    #[test]
+    fn a_tenant_is_told_by_the_header_that_is_named() {
+        let header = |more: Value| match read(more).unwrap().strategy {
+            Strategy::Canary(Traffic::HttpRoute(route)) => route.tenant_header,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(header(json!({})), "x-tenant");
+        assert_eq!(header(json!({"tenantHeader": "X-Org"})), "x-org");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     Candidate, Cluster, Drift, IntOrPercent, Istio, Pods, Promotion, Rolling, Services, Settings, Strategy, Traffic,
 };
+use crate::traffic::is_token;
 
 /// Kubernetes' own bound for names that become labels.
 const LABEL_MAX: usize = 63;
@@ -22,6 +23,7 @@ pub(crate) const KEYS: &[&str] = &[
     "container",
     "strategy",
     "traffic",
+    "tenantHeader",
     "rolling",
     "candidate",
     "promotion",
@@ -42,7 +44,10 @@ impl Settings {
         }
         let candidate: Candidate = section(map, "candidate")?.unwrap_or_default();
         check_candidate(&candidate)?;
-        let strategy = strategy(map)?;
+        let mut strategy = strategy(map)?;
+        if let Some(header) = tenant_header(map)? {
+            set_tenant_header(&mut strategy, &header);
+        }
         let promotion = section(map, "promotion")?.unwrap_or(Promotion::Patch);
         if promotion == Promotion::External && matches!(strategy, Strategy::Rolling(_)) {
             return Err(
@@ -112,6 +117,28 @@ fn strategy(map: &Map<String, Value>) -> Result<Strategy, String> {
             Way::Switch(services) => Strategy::BlueGreen(services),
         }),
         (Some(other), _) => Err(format!("`strategy` is canary, blueGreen or rolling, not `{other}`")),
+    }
+}
+
+/// In lower case, as HTTP compares it.
+fn tenant_header(map: &Map<String, Value>) -> Result<Option<String>, String> {
+    match text(map, "tenantHeader")? {
+        Some(header) if !is_token(&header) => Err(format!(
+            "`tenantHeader` is the name of a header, like `x-tenant`, got `{header}`"
+        )),
+        header => Ok(header.map(|header| header.to_ascii_lowercase())),
+    }
+}
+
+fn set_tenant_header(strategy: &mut Strategy, header: &str) {
+    match strategy {
+        Strategy::Canary(Traffic::Istio(istio)) => header.clone_into(&mut istio.tenant_header),
+        Strategy::Canary(Traffic::HttpRoute(route)) => header.clone_into(&mut route.tenant_header),
+        Strategy::Canary(Traffic::Nginx(nginx)) => header.clone_into(&mut nginx.tenant_header),
+        // These tell no audiences apart.
+        Strategy::Canary(Traffic::Smi(_) | Traffic::Alb(_) | Traffic::Pods(_))
+        | Strategy::BlueGreen(_)
+        | Strategy::Rolling(_) => {}
     }
 }
 

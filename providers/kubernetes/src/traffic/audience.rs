@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-/// The header that names a request's tenant, for audiences of tenants.
-pub const TENANT_HEADER: &str = "x-tenant";
-
 /// What a request of the audience carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -15,10 +12,10 @@ pub enum Mark {
 }
 
 /// The marks of an audience as workflows have it: `header` is `name: value`, `cookie` is `name=value`, `tenants` are names with
-/// commas between them, each a value of [`TENANT_HEADER`].
+/// commas between them, each a value of this header.
 ///
 /// *Errors*: what is not understood, as a lower-case phrase.
-pub fn marks(audience: &BTreeMap<String, String>) -> Result<Vec<Mark>, String> {
+pub fn marks(audience: &BTreeMap<String, String>, tenant_header: &str) -> Result<Vec<Mark>, String> {
     let mut marks = Vec::new();
     for (key, text) in audience {
         match key.as_str() {
@@ -36,7 +33,7 @@ pub fn marks(audience: &BTreeMap<String, String>) -> Result<Vec<Mark>, String> {
             "tenants" => {
                 let tenants = text.split(',').map(str::trim).filter(|tenant| !tenant.is_empty());
                 marks.extend(tenants.map(|tenant| Mark::Header {
-                    name: TENANT_HEADER.to_owned(),
+                    name: tenant_header.to_owned(),
                     value: tenant.to_owned(),
                 }));
             }
@@ -54,10 +51,14 @@ pub fn marks(audience: &BTreeMap<String, String>) -> Result<Vec<Mark>, String> {
 fn pair(text: &str, separator: char) -> Option<(String, String)> {
     let (name, value) = text.split_once(separator)?;
     let (name, value) = (name.trim(), value.trim());
-    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    let is_sound =
-        !name.is_empty() && name.chars().all(is_token) && !value.is_empty() && !value.chars().any(char::is_control);
+    let is_sound = is_token(name) && !value.is_empty() && !value.chars().any(char::is_control);
     is_sound.then(|| (name.to_owned(), value.to_owned()))
+}
+
+/// Whether headers and cookies may be named so.
+pub fn is_token(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !name.is_empty() && name.chars().all(fits)
 }
 
 /// A regular expression (RE2 and PCRE alike) that matches a whole `Cookie` header with this cookie in it.
@@ -93,13 +94,14 @@ mod tests {
             name: name.to_owned(),
             value: value.to_owned(),
         };
+        let marks = |audience: &BTreeMap<String, String>| marks(audience, "x-org");
         assert_eq!(
             marks(&audience("header", "X-Canary: always")).unwrap(),
             [header("x-canary", "always")]
         );
         assert_eq!(
             marks(&audience("tenants", "acme, initech")).unwrap(),
-            [header("x-tenant", "acme"), header("x-tenant", "initech")]
+            [header("x-org", "acme"), header("x-org", "initech")]
         );
         let cookie = marks(&audience("cookie", "canary=always")).unwrap();
         assert!(matches!(cookie.as_slice(), [Mark::Cookie { name, value }] if name == "canary" && value == "always"));

@@ -45,7 +45,20 @@ pub fn capabilities() -> Capabilities {
 impl HttpRoute {
     fn sides(&self, route: &Value, arms: &Arms) -> Result<Sides, String> {
         let (rule, service) = (self.0.rule.as_deref(), self.0.service.as_deref());
-        Sides::of(route, &arms.workload, &arms.suffix, rule, service)
+        let sides = Sides::of(route, &arms.workload, &arms.suffix, rule, service)?;
+        Ok(Sides {
+            tenant_header: self.0.tenant_header.clone(),
+            ..sides
+        })
+    }
+
+    /// The sides in a route of any shape; none where nothing of the candidate stands in it.
+    fn any_sides(&self, route: &Value, arms: &Arms) -> Option<Sides> {
+        let by_name = self.sides(route, arms).ok();
+        by_name.or_else(|| {
+            let service = self.0.service.as_deref();
+            Sides::of(route, &arms.workload, &arms.suffix, None, service).ok()
+        })
     }
 
     fn unfit(&self, why: &str) -> Failure {
@@ -118,7 +131,14 @@ impl Mechanism for HttpRoute {
             return Ok(Written::Already);
         }
         let edit = |route: &mut Value| {
-        Sides::of(route, &arms.workload, &arms.suffix, rule, service)
+            if !split.is_none() {
+                let sides = self.sides(route, arms)?;
+                return http_rules::write(route, &sides, split);
+            }
+            if let Some(sides) = self.any_sides(route, arms) {
+                http_rules::clear(route, &sides);
+            }
+            Ok(())
         };
         let written = rewrite(namespace, &HTTP_ROUTES, &self.0.name, order, edit).await?;
         if written == Written::Changed && !split.mirror.is_zero() && !split.mirror.is_full() {
@@ -168,6 +188,6 @@ impl Mechanism for HttpRoute {
     }
 
     fn refusal(&self, split: &Split) -> Option<String> {
-        audience::marks(&split.audience).err()
+        audience::marks(&split.audience, &self.0.tenant_header).err()
     }
 }

@@ -29,6 +29,8 @@ pub struct Sides {
     /// Services.
     pub baseline: String,
     pub candidate: String,
+    /// The header that names a request's tenant.
+    pub tenant_header: String,
 }
 
 impl Sides {
@@ -50,6 +52,7 @@ impl Sides {
         Ok(Sides {
             workload: workload.to_owned(),
             namespace: namespace.to_owned(),
+            tenant_header: String::new(),
             rule: rule.map(str::to_owned),
             candidate: counterpart(&baseline, suffix),
             baseline,
@@ -138,7 +141,7 @@ pub fn read(route: &Value, sides: &Sides) -> Result<Shown, String> {
 
 /// Makes a route show this split, in our own fields alone.
 pub fn write(route: &mut Value, sides: &Sides, split: &Split) -> Result<(), String> {
-    let marks = audience::marks(&split.audience)?;
+    let marks = audience::marks(&split.audience, &sides.tenant_header)?;
     let before = read(route, sides)?.split.share;
     let mut rules = list(route, &["spec", "rules"])?.to_vec();
     if memory(route, AUDIENCE_MEMORY, &sides.workload).is_some() {

@@ -108,6 +108,7 @@ impl Istio {
             routes,
             service,
             candidate,
+            tenant_header: self.0.tenant_header.clone(),
         })
     }
 
@@ -445,7 +446,7 @@ impl Mechanism for Istio {
         if !split.share.basis_points().is_multiple_of(STEP) {
             return Some(format!("Istio's weights are whole percents, so not {}", split.share));
         }
-        audience::marks(&split.audience).err()
+        audience::marks(&split.audience, &self.0.tenant_header).err()
     }
 }
 

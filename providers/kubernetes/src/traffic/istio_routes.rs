@@ -105,7 +105,7 @@ pub fn read(service: &Value, sides: &Sides) -> Result<Shown, String> {
 
 /// Makes a VirtualService show this split, in our own fields alone.
 pub fn write(service: &mut Value, sides: &Sides, split: &Split) -> Result<(), String> {
-    let marks = audience::marks(&split.audience)?;
+    let marks = audience::marks(&split.audience, &sides.tenant_header)?;
     let before = read(service, sides)?.split.share;
     let mut routes = list(service, &["spec", "http"])?.to_vec();
     routes.retain(|route| !sides.is_audience_route(route));

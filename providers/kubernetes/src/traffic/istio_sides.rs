@@ -15,6 +15,8 @@ pub struct Sides {
     /// The Service of the baseline.
     pub service: String,
     pub candidate: Candidate,
+    /// The header that names a request's tenant.
+    pub tenant_header: String,
 }
 
 /// What tells the candidate's destination from the baseline's.

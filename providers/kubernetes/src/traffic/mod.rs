@@ -32,7 +32,7 @@ use crate::api::Namespace;
 use crate::api::resource::Resource;
 use crate::settings::{Services, Traffic};
 
-pub use audience::TENANT_HEADER;
+pub use audience::is_token;
 pub use object::shortened;
 pub use service::selector_before;
 

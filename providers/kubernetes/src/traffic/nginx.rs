@@ -188,6 +188,6 @@ impl Mechanism for Nginx {
         if !split.mirror.is_zero() {
             return Some("a canary Ingress cannot mirror traffic".to_owned());
         }
-        selection(&split.audience).err()
+        selection(&split.audience, &self.0.tenant_header).err()
     }
 }

@@ -131,7 +131,7 @@ impl Nginx {
                 Some((weights.candidate + weights.baseline).to_string()),
             ),
         ];
-        wanted.extend(selection(&split.audience)?);
+        wanted.extend(selection(&split.audience, &self.0.tenant_header)?);
         let annotations = map(member(member(canary, "metadata"), "annotations"));
         for (name, value) in wanted {
             match value {
@@ -189,10 +189,13 @@ impl Nginx {
 }
 
 /// The annotations that pick an audience out; all of them, so that none of a former one stays.
-pub fn selection(audience: &BTreeMap<String, String>) -> Result<Vec<(&'static str, Option<String>)>, String> {
+pub fn selection(
+    audience: &BTreeMap<String, String>,
+    tenant_header: &str,
+) -> Result<Vec<(&'static str, Option<String>)>, String> {
     let mut header: Option<(String, Vec<String>)> = None;
     let mut by_cookie = None;
-    for mark in audience::marks(audience)? {
+    for mark in audience::marks(audience, tenant_header)? {
         match mark {
             Mark::Header { name, value } => match &mut header {
                 None => header = Some((name, vec![value])),
@@ -258,6 +261,7 @@ mod tests {
             ingress: "payments".to_owned(),
             service: None,
             annotation_prefix: "nginx.ingress.kubernetes.io".to_owned(),
+            tenant_header: "x-tenant".to_owned(),
         })
     }
 

@@ -97,7 +97,10 @@ fn http_route(weight: Value, extra: bool) -> Value {
 }
 
 fn http_sides(route: &Value, rule: Option<&str>) -> http_rules::Sides {
-    http_rules::Sides::of(route, "payments", "candidate", rule, Some("payments")).unwrap()
+    http_rules::Sides {
+        tenant_header: "x-tenant".to_owned(),
+        ..http_rules::Sides::of(route, "payments", "candidate", rule, Some("payments")).unwrap()
+    }
 }
 
 /// A VirtualService with routes of several teams.
@@ -139,6 +142,7 @@ fn istio_sides(subsets: bool, routes: &[&str]) -> Sides {
         } else {
             Candidate::Host("payments-candidate".to_owned())
         },
+        tenant_header: "x-tenant".to_owned(),
     }
 }
 
