@@ -59,7 +59,7 @@ const SETTINGS: &[SettingKey] = &[
     optional("drift", "what others change: reassert (default), hold or report"),
     optional(
         "settle",
-        "how long a pod must have been ready before it counts (default 10s)",
+        "how long a pod must have been ready before it counts (default 10s, behind an ALB 60s)",
     ),
     optional(
         "drain",

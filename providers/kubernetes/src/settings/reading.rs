@@ -59,14 +59,27 @@ impl Settings {
             namespace: name(map, "namespace")?,
             deployment: deployment(map)?,
             container: name(map, "container")?,
-            strategy,
             candidate,
             promotion,
             drift: drift(map)?,
-            settle: duration(map, "settle")?.unwrap_or(Duration::from_secs(10)),
+            settle: duration(map, "settle")?.unwrap_or_else(|| settle(&strategy)),
             drain: duration(map, "drain")?,
             keep_baseline: duration(map, "keepBaseline")?,
+            strategy,
         })
+    }
+}
+
+/// How long a pod must have been ready where the settings do not say.
+fn settle(strategy: &Strategy) -> Duration {
+    match strategy {
+        // A load balancer looks at its targets itself: two checks of the controller's 15 s, and what registering takes.
+        Strategy::Canary(Traffic::Alb(_)) => Duration::from_secs(60),
+        Strategy::Canary(
+            Traffic::Istio(_) | Traffic::HttpRoute(_) | Traffic::Nginx(_) | Traffic::Smi(_) | Traffic::Pods(_),
+        )
+        | Strategy::BlueGreen(_)
+        | Strategy::Rolling(_) => Duration::from_secs(10),
     }
 }
 

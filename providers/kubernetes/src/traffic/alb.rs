@@ -37,6 +37,7 @@ pub struct Alb(pub settings::Alb);
 pub fn capabilities() -> Capabilities {
     let remarks = [
         "An ALB's weights come in steps of 0.1% (target groups weigh at most 999), and hold once the controller has changed the listener rule.",
+        "Whether targets are healthy is seen where pods have the controller's readiness gate (`target-health.elbv2.k8s.aws`). Elsewhere a weight waits until pods have been ready for `settle` (60 s by default): make it longer than the target group's health checks take.",
         "Targets that leave drain for the target group's deregistration delay (300 s by default), longer than `drain` may be.",
         "Where the action has target group stickiness, users stay with the version that they met first for as long as it lasts.",
     ];
