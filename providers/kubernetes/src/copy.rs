@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meridian_engine::ports::provider::Fence;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::repeats;
 use crate::settings::{AntiAffinity, Candidate};
@@ -14,6 +15,10 @@ use crate::workload::{Workload, labels, selects};
 /// The most of the copy's name: the API server cuts what a name is generated from at 58 characters, and pods of the copy must
 /// still begin with its name and a dash, which those of no other Deployment do.
 const NAME_MAX: usize = 57;
+/// The annotation on the copy with a digest of the template that it was made from.
+pub const TEMPLATE_ANNOTATION: &str = "meridian/template";
+/// What `kubectl rollout restart` leaves in a template: the same template, begun again.
+const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
 /// Old ReplicaSets of the copy that are kept: its history is nobody's.
 const HISTORY: u32 = 1;
 /// The API's bound for a label's value.
@@ -155,8 +160,45 @@ pub fn deployment(original: &Workload, settings: &Candidate, wish: &Wish<'_>) ->
         "metadata": metadata(original.name(), settings, wish.fence),
         "spec": spec,
     });
+    object["metadata"]["annotations"][TEMPLATE_ANNOTATION] = json!(template_digest(original));
     strip_nulls(&mut object);
     object
+}
+
+/// A digest of all of the baseline's template but the released image and what a restart changes.
+pub fn template_digest(original: &Workload) -> String {
+    let mut template = original
+        .object()
+        .pointer("/spec/template")
+        .cloned()
+        .unwrap_or(Value::Null);
+    template["spec"]["containers"][original.container_index()]["image"] = Value::Null;
+    if let Some(annotations) = template
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    {
+        annotations.remove(RESTARTED);
+        if annotations.is_empty() {
+            template["metadata"]["annotations"] = Value::Null;
+        }
+    }
+    strip_nulls(&mut template);
+    let sum = Sha256::digest(template.to_string().as_bytes());
+    sum.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What of the baseline's template has changed since the copy was made from it, in plain words: with another image alone it would
+/// become something that nobody has tried.
+pub fn outgrown(original: &Workload, copied: &Workload) -> Option<String> {
+    let made_from = copied.annotation(TEMPLATE_ANNOTATION)?;
+    (made_from != template_digest(original)).then(|| {
+        format!(
+            "somebody else has changed the pod template of {} beside its image since {} was made from it: promoted, it would be a \
+             mix that was never tried",
+            original.name(),
+            copied.name()
+        )
+    })
 }
 
 /// No labels of the original: a GitOps tool that finds its own mark on the copy would prune it.
@@ -487,6 +529,31 @@ mod tests {
         let old = pod_labels(&original(), &other, &wish(&none, Placement::Joined));
         let own = json!({"matchLabels": super::own_labels("shop", "candidate")});
         assert!(!selects(&own, &old));
+    }
+
+    #[test]
+    fn a_template_that_others_change_is_told_and_a_restart_or_another_image_is_not() {
+        let none = BTreeMap::new();
+        let copy = deployment(&original(), &Candidate::default(), &wish(&none, Placement::Joined));
+        let copy = Workload::of(copy, Some("web")).unwrap();
+        let with = |pointer: &str, value: Value| {
+            let mut object = original().object().clone();
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            object.pointer_mut(parent).unwrap()[key] = value;
+            super::outgrown(&Workload::of(object, Some("web")).unwrap(), &copy)
+        };
+        assert_eq!(super::outgrown(&original(), &copy), None);
+        assert_eq!(with("/spec/template/spec/containers/1/image", json!("shop:v2")), None);
+        let restarted = json!({"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"});
+        assert_eq!(with("/spec/template/metadata/annotations", restarted), None);
+        assert!(with("/spec/template/spec/containers/0/image", json!("proxy:2")).is_some());
+        assert!(
+            with(
+                "/spec/template/spec/containers/1/env",
+                json!([{"name": "A", "value": "1"}])
+            )
+            .is_some()
+        );
     }
 
     #[test]

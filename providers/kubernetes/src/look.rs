@@ -86,6 +86,7 @@ async fn diagnosis(place: &Place, world: &World, now: Timestamp) -> Result<Optio
         }
     }
     said.extend(world.standing.oddity.clone());
+    said.extend(world.remarks());
     if let Some(record) = &world.record {
         said.extend(record.noticed.clone());
         let image = world.original.image();

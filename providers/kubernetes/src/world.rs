@@ -134,6 +134,15 @@ impl World {
         })
     }
 
+    /// What a person should know of the two arms, beside how far they are.
+    pub fn remarks(&self) -> Vec<String> {
+        let outgrown = self
+            .copy
+            .as_ref()
+            .and_then(|copied| copy::outgrown(&self.original, copied));
+        outgrown.into_iter().collect()
+    }
+
     /// Whether every pod of the original's newest template has been ready for so long, without a restart.
     pub fn is_steady(&self, settle: Duration, now: Timestamp) -> bool {
         if !self.original.is_rolled_out() {
