@@ -13,9 +13,11 @@ use crate::api::resource::{
     ACCESS_REVIEWS, AUTOSCALERS, DEPLOYMENTS, DISRUPTION_BUDGETS, ENDPOINT_SLICES, EVENTS, PODS, REPLICA_SETS, SERVICES,
 };
 use crate::cloud::{Place, text};
+use crate::record::Record;
 use crate::repeats;
 use crate::settings::{Cluster, Strategy};
 use crate::traffic::{Grant, Split};
+use crate::version;
 use crate::world::World;
 
 /// How long an answer about access rules is believed: asking takes dozens of requests.
@@ -151,6 +153,15 @@ fn workload(world: &World) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How many pods all traffic needs: as seen before this release took some of them, where it has.
+fn total(world: &World, release: &str) -> u32 {
+    let image = world.original.image();
+    let is_same =
+        |record: &&Record| record.candidate == release && (record.baseline == image || record.candidate == image);
+    let seen = world.record.as_ref().filter(is_same).map_or(0, |record| record.total);
+    seen.max(world.original.replicas())
+}
+
 /// Whether the candidate's copy could be made from the baseline as it stands.
 fn copyable(world: &World) -> Result<(), Failure> {
     let template = world.original.object().pointer("/spec/template");
@@ -170,11 +181,7 @@ fn ladder(place: &Place, target: &Target, world: &World) -> Result<(), Failure> 
     let Some(mechanism) = place.mechanism.as_deref() else {
         return Ok(());
     };
-    let total = world
-        .record
-        .as_ref()
-        .map_or(0, |record| record.total)
-        .max(world.original.replicas());
+    let total = total(world, &version::of_release(&target.release)?.pinned);
     for rung in &target.ladder.rungs {
         if let Some(why) = mechanism.refusal(&Split::of(&rung.exposure)) {
             return Err(Failure::lasting(format!("the ladder cannot be climbed: {why}")));
