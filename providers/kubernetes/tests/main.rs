@@ -7,6 +7,7 @@ mod diagnosis;
 mod double;
 mod hands;
 mod manners;
+mod others;
 mod real;
 mod rig;
 mod stage;
