@@ -59,7 +59,7 @@ async fn ailing_pods_are_told_in_plain_words() {
         (
             "unschedulable",
             Prospect::Moving,
-            "no node takes a pod: too little CPU is free",
+            "a pod cannot be scheduled: too little CPU is free",
         ),
     ] {
         let stage = Stage::bare("ails").await;

@@ -45,7 +45,7 @@ fn unscheduled(pod: &Pod, evidence: &Evidence, now: Timestamp) -> Option<Finding
         ));
     }
     let said = scheduled.message.as_deref().unwrap_or_default();
-    let what = format!("no node takes a pod: {}", reasons(said));
+    let what = format!("a pod cannot be scheduled: {}", reasons(said));
     let quoted = if said.is_empty() {
         String::new()
     } else {
