@@ -25,55 +25,32 @@ pub struct Column {
 
 /// Every column, in the order of the page.
 pub const COLUMNS: &[Column] = &[
-    Column {
-        name: "sandbox",
-        tested_by: "providers/tests/conformance/sandbox.rs",
-    },
-    Column {
-        name: "ecs canary",
-        tested_by: "providers/ecs/tests/conformance.rs",
-    },
-    Column {
-        name: "ecs linear",
-        tested_by: "providers/ecs/tests/conformance.rs",
-    },
-    Column {
-        name: "ecs blueGreen",
-        tested_by: "providers/ecs/tests/conformance.rs",
-    },
-    Column {
-        name: "ecs rolling",
-        tested_by: "providers/ecs/tests/conformance.rs",
-    },
-    Column {
-        name: "ecs taskSets",
-        tested_by: "providers/ecs/tests/conformance.rs",
-    },
-    Column {
-        name: "ecs twoServices",
-        tested_by: "providers/ecs/tests/conformance.rs",
-    },
-    Column {
-        name: "appService",
-        tested_by: "providers/azure/tests/main.rs",
-    },
-    Column {
-        name: "appService preview",
-        tested_by: "providers/azure/tests/main.rs",
-    },
-    Column {
-        name: "appConfiguration percentage",
-        tested_by: "providers/azure/tests/main.rs",
-    },
-    Column {
-        name: "appConfiguration targeting",
-        tested_by: "providers/azure/tests/main.rs",
-    },
-    Column {
-        name: "exec (the example)",
-        tested_by: "providers/tests/conformance/exec.rs",
-    },
+    column("sandbox", "providers/tests/conformance/sandbox.rs"),
+    column("kubernetes istio", "providers/kubernetes/tests/conformance.rs"),
+    column("kubernetes istio subsets", "providers/kubernetes/tests/conformance.rs"),
+    column("kubernetes httpRoute", "providers/kubernetes/tests/conformance.rs"),
+    column("kubernetes nginx", "providers/kubernetes/tests/conformance.rs"),
+    column("kubernetes smi", "providers/kubernetes/tests/conformance.rs"),
+    column("kubernetes alb", "providers/kubernetes/tests/conformance.rs"),
+    column("kubernetes pods", "providers/kubernetes/tests/conformance.rs"),
+    column("kubernetes blue-green", "providers/kubernetes/tests/conformance.rs"),
+    column("kubernetes rolling", "providers/kubernetes/tests/conformance.rs"),
+    column("ecs canary", "providers/ecs/tests/conformance.rs"),
+    column("ecs linear", "providers/ecs/tests/conformance.rs"),
+    column("ecs blueGreen", "providers/ecs/tests/conformance.rs"),
+    column("ecs rolling", "providers/ecs/tests/conformance.rs"),
+    column("ecs taskSets", "providers/ecs/tests/conformance.rs"),
+    column("ecs twoServices", "providers/ecs/tests/conformance.rs"),
+    column("appService", "providers/azure/tests/main.rs"),
+    column("appService preview", "providers/azure/tests/main.rs"),
+    column("appConfiguration percentage", "providers/azure/tests/main.rs"),
+    column("appConfiguration targeting", "providers/azure/tests/main.rs"),
+    column("exec (the example)", "providers/tests/conformance/exec.rs"),
 ];
+
+const fn column(name: &'static str, tested_by: &'static str) -> Column {
+    Column { name, tested_by }
+}
 
 /// What one cell says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The suite that every provider is put to, for each way of splitting traffic.
 
-use meridian_conformance::suite;
+use meridian_conformance::{suite, table};
 
 use crate::double::DoubleWorkshop;
 use crate::real::RealWorkshop;
@@ -14,23 +14,10 @@ fn picked() -> Option<impl Fn(&suite::Behaviour) -> bool> {
 
 async fn on_the_double(way: Way) {
     let workshop = DoubleWorkshop { way };
-    let report = match picked() {
-        Some(picked) => suite::run_some(&workshop, picked).await,
-        None => suite::run(&workshop).await,
-    };
-    println!("{}: {:?} passed, failed, not tried", report.provider, report.counts());
-    if let Some(complaint) = report.complaint() {
-        panic!("{complaint}");
+    match picked() {
+        Some(picked) => assert_eq!(suite::run_some(&workshop, picked).await.complaint(), None),
+        None => assert_eq!(table::hold(&suite::run(&workshop).await), Ok(())),
     }
-}
-
-/// What opens, climbs and comes back, in every run of the tests; all of the suite for every way is asked for by name.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn releases_open_and_climb_by_an_http_route() {
-    let workshop = DoubleWorkshop { way: Way::HttpRoute };
-    let groups = ["Opening", "Orders", "Meddling"];
-    let report = suite::run_some(&workshop, |behaviour| groups.contains(&behaviour.group)).await;
-    assert_eq!(report.complaint(), None);
 }
 
 async fn on_a_real_cluster(way: Way) {
@@ -55,7 +42,6 @@ macro_rules! ways {
     ($($name:ident => $way:expr,)*) => {
         mod double {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "the whole suite takes minutes for each way: `cargo test … double -- --ignored`"]
             async fn $name() {
                 super::on_the_double($way).await;
             })*
