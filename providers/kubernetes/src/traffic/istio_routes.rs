@@ -173,6 +173,13 @@ pub fn exposure(service: &Value, sides: &Sides) -> Split {
 
 /// Leaves the candidate nothing, whatever shape the VirtualService has.
 pub fn clear(service: &mut Value, sides: &Sides) {
+    let stands =
+        |route: &Value| has(route, sides, Arm::Candidate) || mirrors(route, sides) || sides.is_audience_route(route);
+    let mut routes = service["spec"]["http"].as_array().into_iter().flatten();
+    if !routes.any(stands) {
+        // What it does not stand in stays: the subset that a write would name for the baseline may be gone by now.
+        return;
+    }
     let mut whole = service.clone();
     if write(&mut whole, sides, &Split::none()).is_ok() {
         *service = whole;

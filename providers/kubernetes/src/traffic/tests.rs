@@ -423,6 +423,22 @@ fn a_route_that_others_have_bent_gives_the_candidates_part_back_and_keeps_theirs
 }
 
 #[test]
+fn a_split_of_nothing_names_no_subset_where_the_candidate_does_not_stand() {
+    let before = virtual_service(Value::Null, "payments", true);
+    let sides = istio_sides(true, &[]);
+    let mut service = before.clone();
+    istio_routes::clear(&mut service, &sides);
+    assert_eq!(service, before, "the subsets went with the release before");
+    istio_routes::write(&mut service, &sides, &traffic(5000)).unwrap();
+    istio_routes::clear(&mut service, &sides);
+    assert!(istio_routes::exposure(&service, &sides).is_none());
+    assert!(
+        service.to_string().contains(r#""subset":"baseline""#),
+        "joined pods stand beside still"
+    );
+}
+
+#[test]
 fn rules_that_others_put_into_another_order_get_their_own_weights_back() {
     let rules = |first: u32, second: u32| {
         let rule = |path: &str, weight: u32| {
