@@ -70,7 +70,10 @@ struct Can {
 
 /// By what an audience may be named: everything, nothing, or these keys.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "`can.audiences` is true, or a list of header, cookie, tenants, users, groups and cohort"
+)]
 enum Named {
     All(bool),
     By(Vec<AudienceKeyName>),
@@ -201,7 +204,7 @@ mod tests {
             (json!({"command": ["a"], "timeout": "0s"}), "timeout"),
             (json!({"command": ["a"], "env": {"A=B": "c"}}), "A=B"),
             (json!({"command": ["a"], "can": {"shares": "0%"}}), "can.shares"),
-            (json!({"command": ["a"], "can": {"audiences": ["hats"]}}), "audiences"),
+            (json!({"command": ["a"], "can": {"audiences": ["hats"]}}), "can.audiences"),
             (json!({"command": ["a"], "wiht": {}}), "wiht"),
             (json!("a"), "struct"),
         ] {
