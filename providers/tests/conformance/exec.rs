@@ -298,6 +298,14 @@ async fn a_program_ends_in_its_own_way_and_is_told_so() {
         "{failure:?}"
     );
 
+    let other =
+        "import sys; sys.stdout.buffer.write(b'{\"version\": 1, \"progress\": \"stuck\", \"why\": \"M\\xfcnchen\"}')";
+    let failure = ensured(other, json!({})).await.unwrap_err();
+    assert!(
+        !transient(&failure) && failure.what.contains("not UTF-8"),
+        "{failure:?}"
+    );
+
     let failure = ensured("import os; os.kill(os.getpid(), 9)", json!({}))
         .await
         .unwrap_err();

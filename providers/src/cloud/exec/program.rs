@@ -105,17 +105,26 @@ impl Program<'_> {
 
     fn judged(&self, name: &str, ended: Ended) -> Result<Output, Failure> {
         let complaint = self.complaint(&ended.err);
+        // What is quoted may be mended, what is understood may not: a name with a letter replaced is another name.
+        let is_text = std::str::from_utf8(&ended.out).is_ok();
         let text = String::from_utf8_lossy(&ended.out).into_owned();
         match (ended.status.code(), ended.status.signal()) {
             (Some(0), _) if ended.is_too_long => Err(Failure::lasting(format!(
                 "`{name}` says more than {ANSWER_BYTES_MAX} bytes{complaint}"
             ))),
-            (Some(0), _) => Ok(Output {
-                quoted: shortened(self.without_secrets(&text).trim(), QUOTED_CHARS_MAX),
-                text,
-                name: name.to_owned(),
-                complaint,
-            }),
+            (Some(0), _) => {
+                let output = Output {
+                    quoted: shortened(self.without_secrets(&text).trim(), QUOTED_CHARS_MAX),
+                    text,
+                    name: name.to_owned(),
+                    complaint,
+                };
+                if is_text {
+                    Ok(output)
+                } else {
+                    Err(output.not_understood("it is not UTF-8"))
+                }
+            }
             (Some(TRANSIENT), _) => Err(Failure {
                 what: format!("`{name}` says that it may work later{complaint}"),
                 lasting: Lasting::No {

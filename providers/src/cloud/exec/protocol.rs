@@ -134,17 +134,22 @@ pub enum Answer {
     Progress(Progress),
 }
 
+/// The version again, which has been read before.
+type Seen = serde::de::IgnoredAny;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SaidIdentity {
-    version: u8,
+    #[serde(rename = "version")]
+    _version: Seen,
     identity: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SaidProgress {
-    version: u8,
+    #[serde(rename = "version")]
+    _version: Seen,
     progress: ProgressName,
     #[serde(default)]
     why: Option<String>,
@@ -163,7 +168,8 @@ enum ProgressName {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SaidObserved {
-    version: u8,
+    #[serde(rename = "version")]
+    _version: Seen,
     observed: SaidRegion,
 }
 
@@ -220,39 +226,37 @@ struct SaidVersionState {
 
 /// *Errors*: what is wrong with the answer.
 pub fn understood(text: &str, verb: &Verb<'_>) -> Result<Answer, String> {
+    if text.trim().is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    of_our_version(text)?;
     match verb {
-        Verb::Identify => {
-            let said: SaidIdentity = read(text)?;
-            of_our_version(said.version)?;
-            identity(said.identity).map(Answer::Identity)
-        }
+        Verb::Identify => identity(read::<SaidIdentity>(text)?.identity).map(Answer::Identity),
         Verb::Observe => {
             let said: SaidObserved = read(text)?;
-            of_our_version(said.version)?;
             said.observed.observed().map(Box::new).map(Answer::Observed)
         }
-        Verb::Ensure(_) => {
-            let said: SaidProgress = read(text)?;
-            of_our_version(said.version)?;
-            said.progress().map(Answer::Progress)
-        }
+        Verb::Ensure(_) => read::<SaidProgress>(text)?.progress().map(Answer::Progress),
     }
 }
 
 fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, String> {
-    if text.trim().is_empty() {
-        return Err("it is empty".to_owned());
-    }
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
-fn of_our_version(version: u8) -> Result<(), String> {
-    if version == VERSION {
-        Ok(())
-    } else {
-        Err(format!(
+/// The version alone, whatever stands beside it.
+#[derive(Deserialize)]
+struct SaidVersionOnly {
+    version: u64,
+}
+
+/// Read before anything else: the fields of another version mean something else, or nothing.
+fn of_our_version(text: &str) -> Result<(), String> {
+    match read::<SaidVersionOnly>(text)?.version {
+        version if version == u64::from(VERSION) => Ok(()),
+        version => Err(format!(
             "it is in version {version} of the protocol, the request is in {VERSION}"
-        ))
+        )),
     }
 }
 
@@ -391,6 +395,9 @@ mod tests {
             ("", &ensure, "empty"),
             ("yes", &ensure, "expected"),
             (r#"{"version": 2, "progress": "settled"}"#, &ensure, "version 2"),
+            (r#"{"version": 2, "state": {"done": true}}"#, &ensure, "version 2"),
+            (r#"{"version": 300, "observed": []}"#, &look, "version 300"),
+            (r#"{"progress": "settled"}"#, &ensure, "version"),
             (r#"{"version": 1, "progress": "done"}"#, &ensure, "done"),
             (r#"{"version": 1, "progress": "settled", "extra": 1}"#, &ensure, "extra"),
             (r#"{"version": 1, "progress": "stuck"}"#, &ensure, "why"),
