@@ -153,14 +153,28 @@ fn an_autoscaler_follows_demand_within_its_bounds() {
         }))
         .unwrap();
     let size = || cluster.get("Deployment", "default", "web").unwrap()["spec"]["replicas"].clone();
-    cluster.advance(Duration::from_secs(5));
+    cluster.advance(Duration::from_secs(20));
     assert_eq!(size(), 3, "never below its least, whatever is known of demand");
     cluster.load("default", "web", 240);
-    cluster.advance(Duration::from_secs(5));
+    cluster.advance(Duration::from_secs(20));
     assert_eq!(size(), 5);
     cluster.load("default", "web", 2400);
-    cluster.advance(Duration::from_secs(5));
+    cluster.advance(Duration::from_secs(20));
     assert_eq!(size(), 6);
+    cluster.load("default", "web", 100);
+    cluster.advance(Duration::from_secs(280));
+    assert_eq!(size(), 6, "what was asked for within five minutes stays");
+    cluster.advance(Duration::from_secs(40));
+    assert_eq!(size(), 3);
+    let mut grown = cluster.get("Deployment", "default", "web").unwrap();
+    grown["spec"]["replicas"] = json!(6);
+    cluster.put(grown).unwrap();
+    cluster.advance(Duration::from_secs(16));
+    assert_eq!(
+        size(),
+        3,
+        "what somebody adds by hand is idle, and goes at the next look"
+    );
 }
 
 #[test]

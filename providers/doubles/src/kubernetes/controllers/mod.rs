@@ -1,6 +1,6 @@
 //! What the cluster does by itself, one look of every controller at a time.
 
-mod autoscaler;
+pub(crate) mod autoscaler;
 mod budget;
 mod deployment;
 mod endpoint;
