@@ -1,5 +1,6 @@
 //! One order: read the world, decide one step, do it, read again, for as long as nothing has to be waited for.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use meridian_engine::ports::failure::Failure;
@@ -239,21 +240,14 @@ async fn unreachable(place: &Place, view: &View<'_>, split: &Split) -> Result<Op
         return Ok(None);
     }
     let of_services = format!("kubernetes.io/service-name in ({})", names.join(","));
-    let slices = place.namespace.list(&ENDPOINT_SLICES, &of_services).await?;
+    let of_copy = of_copy(world);
+    let (slices, pods) = tokio::try_join!(
+        place.namespace.list(&ENDPOINT_SLICES, &of_services),
+        place.namespace.list(&PODS, &of_copy),
+    )?;
     let need = usize::try_from(view.need(split)).unwrap_or(usize::MAX);
     for name in names {
-        let listed = slices
-            .iter()
-            .filter(|slice| {
-                slice
-                    .pointer("/metadata/labels")
-                    .is_some_and(|labels| labels["kubernetes.io/service-name"] == name)
-            })
-            .filter_map(|slice| slice["endpoints"].as_array())
-            .flatten()
-            .filter(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)))
-            .filter(|endpoint| text(endpoint, "/targetRef/name").starts_with(&format!("{}-", copy.name())));
-        let listed = listed.count();
+        let listed = listed(&slices, name, &pods);
         if listed < need {
             return Ok(Some(format!(
                 "the Service {name} lists {listed} of {need} pods of {}",
@@ -262,6 +256,31 @@ async fn unreachable(place: &Place, view: &View<'_>, split: &Split) -> Result<Op
         }
     }
     Ok(None)
+}
+
+/// How many of these pods a Service sends to. With two families of addresses it has each pod in two slices; and a pod's name says
+/// nothing of its Deployment's, which is cut where it is long.
+fn listed(slices: &[Value], service: &str, pods: &[Value]) -> usize {
+    let uids: BTreeSet<&str> = pods.iter().map(|pod| text(pod, "/metadata/uid")).collect();
+    let of_service = slices.iter().filter(|slice| {
+        slice
+            .pointer("/metadata/labels")
+            .is_some_and(|labels| labels["kubernetes.io/service-name"] == service)
+    });
+    let ready = of_service
+        .filter_map(|slice| slice["endpoints"].as_array())
+        .flatten()
+        .filter(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)));
+    let of_pods: BTreeSet<&str> = ready
+        .map(|endpoint| text(endpoint, "/targetRef/uid"))
+        .filter(|uid| uids.contains(uid))
+        .collect();
+    of_pods.len()
+}
+
+/// The labels of the pods of the copy.
+fn of_copy(world: &World) -> String {
+    format!("{OWNER_LABEL}={},{ARM_LABEL}", world.original.name())
 }
 
 /// Whether nothing of the candidate is to be left at the end of this order.
@@ -277,8 +296,7 @@ async fn has_joined_pods(place: &Place, view: &View<'_>) -> Result<bool, Failure
     if view.placement(&Split::none()) == Placement::Apart {
         return Ok(false);
     }
-    let of_copy = format!("{OWNER_LABEL}={},{ARM_LABEL}", view.world.original.name());
-    let pods = place.namespace.list(&PODS, &of_copy).await?;
+    let pods = place.namespace.list(&PODS, &of_copy(view.world)).await?;
     Ok(pods
         .iter()
         .any(|pod| pod.pointer("/metadata/deletionTimestamp").is_none()))
@@ -358,5 +376,31 @@ fn told_act(act: &Act) -> String {
         Act::Image { image, .. } => format!("the image {image}"),
         Act::ScaleOriginal(replicas) => format!("{replicas} baseline pods"),
         Act::RemoveCopy => "the candidate's Deployment gone".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::listed;
+
+    fn slice(service: &str, uids: &[&str], ready: bool) -> Value {
+        let endpoint = |uid: &&str| json!({"conditions": {"ready": ready}, "targetRef": {"kind": "Pod", "name": "cut-short", "uid": uid}});
+        json!({"metadata": {"labels": {"kubernetes.io/service-name": service}},
+            "endpoints": uids.iter().map(endpoint).collect::<Vec<_>>()})
+    }
+
+    #[test]
+    fn a_pod_counts_once_by_its_uid_whatever_its_name_and_however_many_families_of_addresses() {
+        let pods = [json!({"metadata": {"uid": "a"}}), json!({"metadata": {"uid": "b"}})];
+        let slices = [
+            slice("shop", &["a", "x"], true),
+            slice("shop", &["a", "x"], true),
+            slice("other", &["b"], true),
+            slice("shop", &["b"], false),
+        ];
+        assert_eq!(listed(&slices, "shop", &pods), 1);
+        assert_eq!(listed(&slices, "other", &pods), 1);
     }
 }
