@@ -204,7 +204,8 @@ fn done(written: Written) -> Done {
 fn settled(written: Result<Value, Error>) -> Result<Done, Failure> {
     match written {
         Ok(_) => Ok(Done::Yes),
-        Err(error) if error.is_conflict() => Ok(Done::Overtaken),
+        // What somebody has deleted meanwhile is missing at the next look, and that decides.
+        Err(error) if error.is_conflict() || error.is_missing_object() => Ok(Done::Overtaken),
         Err(error) => Err(error.into()),
     }
 }
