@@ -37,6 +37,15 @@ pub fn of_release(release: &Release) -> Result<Version, Failure> {
     }
 }
 
+/// Whether both are one image as it is written: an admission webhook may have pinned one of them by its digest since.
+pub fn is_same_image(one: &str, other: &str) -> bool {
+    let pinned = |long: &str, short: &str| {
+        long.strip_prefix(short)
+            .is_some_and(|rest| rest.starts_with("@sha256:") && !short.contains('@'))
+    };
+    one == other || pinned(one, other) || pinned(other, one)
+}
+
 /// What the API server refuses only after a run has opened.
 fn is_image(image: &str) -> bool {
     !image.is_empty()
@@ -68,10 +77,9 @@ pub fn with_labels(mut version: Version, namespace: &str, workload: &Workload, a
 pub fn digests<'a>(pods: &'a [Value], container: &str, image: &str) -> BTreeSet<&'a str> {
     let runs = |pod: &&Value| {
         let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
-        containers
-            .into_iter()
-            .flatten()
-            .any(|one| one["name"] == container && one["image"] == image)
+        containers.into_iter().flatten().any(|one| {
+            one["name"] == container && one["image"].as_str().is_some_and(|found| is_same_image(found, image))
+        })
     };
     let id = |pod: &'a Value| {
         let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
@@ -91,7 +99,7 @@ mod tests {
     use meridian_workflows::workflow::Release;
     use serde_json::json;
 
-    use super::{digests, of_image, of_release};
+    use super::{digests, is_same_image, of_image, of_release};
 
     #[test]
     fn a_version_is_named_by_its_tag_and_pinned_as_written() {
@@ -111,6 +119,14 @@ mod tests {
             Release::Image("api:".into()),
         ] {
             assert!(of_release(&release).is_err(), "{release:?}");
+        }
+    }
+
+    #[test]
+    fn an_image_that_was_pinned_by_its_digest_is_the_same() {
+        assert!(is_same_image("shop:v2", "shop:v2@sha256:aa") && is_same_image("shop:v2@sha256:aa", "shop:v2"));
+        for other in ["shop:v20", "shop:v2@sha256:bb", "shop:v20@sha256:aa", "shop@sha256:aa"] {
+            assert!(!is_same_image("shop:v2@sha256:aa", other), "{other}");
         }
     }
 
