@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use crate::api::error::Error;
 use crate::api::resource::{AUTOSCALERS, DEPLOYMENTS, DISRUPTION_BUDGETS};
 use crate::api::{Namespace, Patch};
+use crate::cloud::text;
 use crate::copy;
-use crate::plan::{Act, View};
+use crate::plan::{Act, FLOOR_MEMORY, View};
+use crate::record::{Original, Record};
 use crate::settings::{IntOrPercent, Rolling, Strategy};
 use crate::traffic::{FENCE_ANNOTATION, Written};
 use crate::workload::Workload;
@@ -37,7 +39,7 @@ pub async fn carry_out(namespace: &Namespace, view: &View<'_>, act: &Act) -> Res
             namespace.patch(&DEPLOYMENTS, original, Patch::Merge, &patch).await
         }
         Act::Image { image, record } => {
-            let patch = rolled(view, image, &record.annotations(view.fence));
+            let patch = rolled(view, image, record);
             namespace.patch(&DEPLOYMENTS, original, Patch::Strategic, &patch).await
         }
         Act::ScaleOriginal(replicas) => {
@@ -97,6 +99,21 @@ pub async fn carry_out(namespace: &Namespace, view: &View<'_>, act: &Act) -> Res
             };
             let written = mechanism.write(namespace, &world.arms, split, view.fence).await?;
             return Ok(done(written));
+        }
+        Act::Floor { least, memory } => {
+            let Some(autoscaler) = &world.autoscaler else {
+                return Ok(Done::Overtaken);
+            };
+            let memory = memory.and_then(|memory| serde_json::to_string(&memory).ok());
+            let patch = json!({
+                "metadata": {
+                    "resourceVersion": autoscaler["metadata"]["resourceVersion"],
+                    "annotations": {FLOOR_MEMORY: memory},
+                },
+                "spec": {"minReplicas": least},
+            });
+            let name = text(autoscaler, "/metadata/name");
+            namespace.patch(&AUTOSCALERS, name, Patch::Merge, &patch).await
         }
         Act::RemoveCopy => return remove(namespace, view).await,
     };
@@ -158,17 +175,30 @@ fn scaled(workload: &Workload, replicas: u32, fence: Fence) -> Value {
 }
 
 /// The original's new image with its memory, in one patch: neither is ever there without the other.
-fn rolled(view: &View<'_>, image: &str, annotations: &Value) -> Value {
+fn rolled(view: &View<'_>, image: &str, record: &Record) -> Value {
     let original = &view.world.original;
     let container = json!({"name": original.container_name(), "image": image});
     let mut spec = json!({"template": {"spec": {"containers": [container]}}});
-    if let Strategy::Rolling(rolling) = &view.settings.strategy {
-        set_pace(&mut spec, rolling);
+    match (&view.settings.strategy, record.original) {
+        (Strategy::Rolling(rolling), Original::Promoted) => set_pace(&mut spec, rolling),
+        (Strategy::Rolling(_), Original::Restored | Original::Untouched) => give_back_pace(&mut spec, record),
+        (Strategy::Canary(_) | Strategy::BlueGreen(_), _) => {}
     }
     json!({
-        "metadata": {"resourceVersion": original.resource_version(), "annotations": annotations},
+        "metadata": {"resourceVersion": original.resource_version(), "annotations": record.annotations(view.fence)},
         "spec": spec,
     })
+}
+
+/// The pace that was found goes with the image that was found.
+fn give_back_pace(spec: &mut Value, record: &Record) {
+    for (key, value) in record.pace.as_ref().and_then(Value::as_object).into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    // Another type of strategy has no bounds, and a merge would leave ours beside it.
+    if let Some(strategy) = spec.get_mut("strategy").and_then(Value::as_object_mut) {
+        strategy.entry("rollingUpdate").or_insert(Value::Null);
+    }
 }
 
 fn set_pace(spec: &mut Value, rolling: &Rolling) {

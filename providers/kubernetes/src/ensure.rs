@@ -15,6 +15,7 @@ use crate::diagnosis::{self, Prospect};
 use crate::plan::{self, Act, Step, View, Which};
 use crate::record::{Record, digest};
 use crate::traffic::{ARM_LABEL, Arms, OWNER_LABEL, Placement, Split, Written};
+use crate::version::digests;
 use crate::workload::labels as labels_of;
 use crate::world::World;
 
@@ -34,10 +35,11 @@ pub(crate) async fn ensure(place: &Place, target: &Target, order: &Order, now: &
             break;
         }
         let world = World::read(&place.namespace, &place.settings, place.mechanism.as_deref()).await?;
+        let content = content(place, order, &world).await?;
         let record = match claim(&world, place, order)? {
             Claimed::Ours(record) => record,
             Claimed::Anew(record) => {
-                let view = view(place, target, order, &world, &record, now);
+                let view = view(place, target, order, &world, &record, &content, now);
                 // The fence goes first: from here on an older order changes nothing.
                 match act::carry_out(&place.namespace, &view, &Act::Remember(record.clone())).await? {
                     Done::Yes | Done::Overtaken => continue,
@@ -46,22 +48,32 @@ pub(crate) async fn ensure(place: &Place, target: &Target, order: &Order, now: &
             }
             Claimed::Stale(higher) => return Ok(stale(target, higher)),
         };
-        let view = view(place, target, order, &world, &record, now);
-        if let Some(unfit) = world.standing.unfit.as_ref().filter(|_| !is_way_back(&view)) {
+        let view = view(place, target, order, &world, &record, &content, now);
+        let takes_away = plan::takes_away(&view);
+        if let Some(unfit) = world
+            .standing
+            .unfit
+            .as_ref()
+            .filter(|_| !takes_away && !is_way_back(&view))
+        {
             return Err(unfit.clone());
         }
-        if needs_mechanism(&view) && world.arms.baseline.hash.is_none() {
+        let needs_mechanism = needs_mechanism(&view);
+        if needs_mechanism && !takes_away && world.arms.baseline.hash.is_none() {
             let why = format!(
                 "the Deployment controller has not seen the new pods of {} yet",
                 world.original.name()
             );
             return Ok(told(&record, Progress::Moving { why: Some(why) }));
         }
-        if needs_mechanism(&view) && prepared.as_ref() != Some(&world.arms) {
-            match prepare(place, &view).await? {
-                Written::Already => prepared = Some(world.arms.clone()),
-                Written::Changed => continue,
-                Written::Stale(higher) => return Ok(stale(target, higher)),
+        if needs_mechanism && world.arms.baseline.hash.is_some() && prepared.as_ref() != Some(&world.arms) {
+            match prepare(place, &view).await {
+                Ok(Written::Already) => prepared = Some(world.arms.clone()),
+                Ok(Written::Changed) => continue,
+                Ok(Written::Stale(higher)) => return Ok(stale(target, higher)),
+                // What stands is enough to take traffic away by; what lacks of it is for the orders that give some.
+                Err(_) if takes_away => prepared = Some(world.arms.clone()),
+                Err(failure) => return Err(failure),
             }
         }
         let act = match plan::next(&view) {
@@ -99,7 +111,17 @@ pub(crate) async fn ensure(place: &Place, target: &Target, order: &Order, now: &
             return Ok(told(&record, Progress::Moving { why: Some(why) }));
         }
         match act::carry_out(&place.namespace, &view, &act).await? {
-            Done::Yes => last = Some(act),
+            Done::Yes => {
+                // Told once: within this call it would be put right and settled. The way back is not kept waiting for that.
+                if let Act::Remember(after) = &act
+                    && let Some(noticed) = after.noticed.as_ref().filter(|_| after.reasserted != record.reasserted)
+                    && !is_way_back(&view)
+                {
+                    let why = format!("{noticed}; it is being put right");
+                    return Ok(Progress::Moving { why: Some(why) });
+                }
+                last = Some(act);
+            }
             Done::Overtaken => last = None,
             Done::Stale(higher) => return Ok(stale(target, higher)),
         }
@@ -161,12 +183,14 @@ fn claim(world: &World, place: &Place, order: &Order) -> Result<Claimed, Failure
                 .mechanism
                 .as_deref()
                 .is_some_and(|mechanism| mechanism.counts(meridian_workflows::share::Share::FULL, 1).is_some());
-            Ok(Claimed::Anew(Record::of(
-                order,
-                before.as_ref(),
-                world.original.replicas(),
-                counts,
-            )))
+            let desired = order.desired();
+            let runs = plan::runs(
+                world.original.image(),
+                &desired.baseline.pinned,
+                &desired.candidate.pinned,
+            );
+            let record = Record::of(order, before.as_ref(), world.original.replicas(), counts);
+            Ok(Claimed::Anew(record.found(&runs)))
         }
     }
 }
@@ -177,6 +201,7 @@ fn view<'a>(
     order: &'a Order,
     world: &'a World,
     record: &'a Record,
+    content: &'a BTreeSet<String>,
     now: &Now,
 ) -> View<'a> {
     View {
@@ -186,6 +211,7 @@ fn view<'a>(
         desired: order.desired(),
         fence: order.fence(),
         record,
+        content,
         drain: place.settings.drain.unwrap_or(target.ladder.drain),
         keep_baseline: place.settings.keep_baseline.unwrap_or(target.ladder.keep_baseline),
         now: now(),
@@ -283,6 +309,18 @@ fn of_copy(world: &World) -> String {
     format!("{OWNER_LABEL}={},{ARM_LABEL}", world.original.name())
 }
 
+/// The content that the copy's pods run: asked for by the order to promote, before the original pulls the same tag.
+async fn content(place: &Place, order: &Order, world: &World) -> Result<BTreeSet<String>, Failure> {
+    let (candidate, is_split) = (&order.desired().candidate.pinned, place.mechanism.is_some());
+    let is_judged = world.record.as_ref().is_some_and(|record| record.reached);
+    if order.desired().state != DesiredState::Promoted || candidate.contains('@') || is_judged || !is_split {
+        return Ok(BTreeSet::new());
+    }
+    let pods = place.namespace.list(&PODS, &of_copy(world)).await?;
+    let found = digests(&pods, world.original.container_name(), candidate);
+    Ok(found.into_iter().map(str::to_owned).collect())
+}
+
 /// Whether nothing of the candidate is to be left at the end of this order.
 fn is_end(view: &View<'_>) -> bool {
     match &view.desired.state {
@@ -375,6 +413,7 @@ fn told_act(act: &Act) -> String {
         Act::Split(split) => format!("a share of {}", split.share),
         Act::Image { image, .. } => format!("the image {image}"),
         Act::ScaleOriginal(replicas) => format!("{replicas} baseline pods"),
+        Act::Floor { least, .. } => format!("{least} as the least pods of the baseline's autoscaler"),
         Act::RemoveCopy => "the candidate's Deployment gone".to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! What this provider must remember of a workload: it stands in annotations on the Deployment that serves, because the process
 //! may die at any point and the candidate's copy may be deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use meridian_engine::ports::provider::{Fence, Order};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::plan::Runs;
 use crate::traffic::{FENCE_ANNOTATION, Split};
 
 /// The annotation that holds the record, as JSON.
@@ -42,6 +43,9 @@ pub struct Record {
     /// Since when no request reaches the candidate's copy any more.
     #[serde(default)]
     pub idle_since: Option<Timestamp>,
+    /// Since when the candidate has more capacity than its share needs.
+    #[serde(default)]
+    pub spare_since: Option<Timestamp>,
     /// Since when the candidate serves everything and is to stay: the old version is kept from here on.
     #[serde(default)]
     pub promoted_since: Option<Timestamp>,
@@ -51,6 +55,15 @@ pub struct Record {
     /// What was changed last by somebody else.
     #[serde(default)]
     pub noticed: Option<String>,
+    /// What was ordered, for a look at what others have changed since.
+    #[serde(default)]
+    pub state: Option<DesiredState>,
+    /// The content that the candidate's pods ran when it was judged fit to stay.
+    #[serde(default)]
+    pub content: BTreeSet<String>,
+    /// The pace of a rolling update as it stood in the Deployment before.
+    #[serde(default)]
+    pub pace: Option<Value>,
 }
 
 /// What has been done to the Deployment that serves.
@@ -95,9 +108,24 @@ impl Record {
             reached: false,
             idle_since: before.filter(|_| leaves).and_then(|record| record.idle_since),
             promoted_since: before.filter(|_| is_promotion).and_then(|record| record.promoted_since),
+            spare_since: None,
             reasserted: Vec::new(),
             noticed: None,
+            state: Some(desired.state.clone()),
+            content: before
+                .filter(|_| is_promotion)
+                .map(|record| record.content.clone())
+                .unwrap_or_default(),
+            pace: before.and_then(|record| record.pace.clone()),
         }
+    }
+
+    /// The same over an original that runs one of the two images: what others did before this order is how it was found.
+    pub fn found(mut self, runs: &Runs) -> Record {
+        if *runs == Runs::Baseline && self.original == Original::Promoted {
+            self.original = Original::Restored;
+        }
+        self
     }
 
     /// How often others' changes were put right in the last ten minutes.
@@ -166,6 +194,7 @@ mod tests {
     use meridian_workflows::workflow::Exposure;
 
     use super::{Original, Record, digest, fence};
+    use crate::plan::Runs;
 
     fn order(candidate: &str, state: DesiredState) -> Order {
         let desired = Desired {
@@ -210,6 +239,21 @@ mod tests {
             (other.total, other.original, other.exposed),
             (4, Original::Untouched, false)
         );
+    }
+
+    #[test]
+    fn a_new_order_takes_the_image_for_what_it_finds() {
+        let mut record = Record::of(&order("v2", DesiredState::Promoted), None, 4, false);
+        record.original = Original::Promoted;
+        assert_eq!(record.clone().found(&Runs::Candidate).original, Original::Promoted);
+        assert_eq!(record.found(&Runs::Baseline).original, Original::Restored);
+    }
+
+    #[test]
+    fn records_of_earlier_versions_are_read() {
+        let text = r#"{"order":"a","baseline":"v1","candidate":"v2","total":4,"idleSince":"2026-01-01T00:00:00Z"}"#;
+        let record: Record = serde_json::from_str(text).unwrap();
+        assert!(record.idle_since.is_some() && record.state.is_none() && record.content.is_empty());
     }
 
     #[test]

@@ -172,6 +172,15 @@ impl Workload {
         self.object.pointer("/spec/paused") == Some(&Value::Bool(true))
     }
 
+    /// Whether its controller says this of it.
+    pub fn has_condition(&self, kind: &str) -> bool {
+        let conditions = self.object.pointer("/status/conditions").and_then(Value::as_array);
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|one| one["type"] == kind && one["status"] == "True")
+    }
+
     pub fn is_leaving(&self) -> bool {
         self.object.pointer("/metadata/deletionTimestamp").is_some()
     }

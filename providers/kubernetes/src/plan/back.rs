@@ -2,7 +2,8 @@
 
 use meridian_engine::run::effect::Progress;
 
-use super::{Act, Runs, Step, View, moving, pods, serving, stuck, waiting};
+use super::drift::{self, Noticed};
+use super::{Act, Runs, Step, View, floor, moving, pods, serving, stuck, waiting};
 use crate::record::{Original, Record};
 use crate::settings::Promotion;
 use crate::traffic::Split;
@@ -24,10 +25,15 @@ pub fn withdrawn(view: &View<'_>) -> Step {
     if let Some(step) = traffic(view) {
         return step;
     }
-    match removed(view) {
-        Some(step) => step,
-        None => served(view),
-    }
+    removed(view)
+        .or_else(|| floor::restored(view))
+        .unwrap_or_else(|| served(view))
+}
+
+/// What differs since the baseline was brought back.
+pub fn changed(view: &View<'_>) -> Option<Noticed> {
+    let is_patched = view.record.original == Original::Restored && view.settings.promotion == Promotion::Patch;
+    (is_patched && view.runs() == Runs::Candidate).then(|| Noticed::of_image(view, Original::Promoted))
 }
 
 /// A release of what serves already has one arm: a copy that is left from before is taken away, and nothing else moves.
@@ -42,7 +48,7 @@ pub fn same(view: &View<'_>) -> Step {
     if view.world.copy.is_some() && !view.world.standing.split.is_none() {
         return serving::lower(view, Split::none());
     }
-    if let Some(step) = removed(view) {
+    if let Some(step) = removed(view).or_else(|| floor::restored(view)) {
         return step;
     }
     if view.world.original.is_rolled_out() {
@@ -54,7 +60,13 @@ pub fn same(view: &View<'_>) -> Step {
 /// Whatever stands between the baseline and all of the traffic; none where it has it.
 fn traffic(view: &View<'_>) -> Option<Step> {
     match view.runs() {
-        Runs::Candidate if view.settings.promotion == Promotion::Patch => return Some(Step::Do(restore(view))),
+        Runs::Candidate if view.settings.promotion == Promotion::Patch => {
+            // Whatever `drift` says: this is the way back.
+            return Some(match changed(view) {
+                Some(noticed) => drift::put_right(view, &noticed),
+                None => Step::Do(restore(view)),
+            });
+        }
         Runs::Candidate => {
             let (name, baseline) = (view.world.original.name(), &view.desired.baseline);
             return Some(waiting(format!(

@@ -3,10 +3,15 @@
 
 mod back;
 mod drift;
+mod floor;
 mod pods;
 mod promoted;
 mod rolling;
+#[cfg(test)]
+mod scene;
 mod serving;
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use meridian_engine::ports::provider::Fence;
@@ -14,12 +19,17 @@ use meridian_engine::run::effect::{Desired, DesiredState, Progress};
 use meridian_workflows::capability::instances;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::share::Share;
+use serde_json::Value;
 
 use crate::copy::{self, Bounds, Wish};
-use crate::record::Record;
+use crate::record::{Original, Record};
 use crate::settings::{Capacity, Settings, Strategy};
 use crate::traffic::{Mechanism, Placement, Split};
+use crate::version::is_same_image;
+use crate::workload::Workload;
 use crate::world::World;
+
+pub use floor::{FLOOR_MEMORY, Floor};
 
 /// One thing to do to the cluster; the world is read again after it.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,12 +55,21 @@ pub enum Act {
         record: Record,
     },
     ScaleOriginal(u32),
+    /// The least number of pods of the original's autoscaler, and what is remembered of the one it was found with.
+    Floor {
+        least: u32,
+        memory: Option<Floor>,
+    },
     /// Delete the autoscaler and budget of the copy, then the copy. What the mechanism made goes once no pod is left.
     RemoveCopy,
 }
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made at each look, and nothing keeps any of them"
+)]
 pub enum Step {
     Do(Act),
     /// Nothing is to be done; so far it is.
@@ -77,6 +96,8 @@ pub struct View<'a> {
     pub fence: Fence,
     /// The memory of this very order.
     pub record: &'a Record,
+    /// The content that the candidate's pods run, where this order asks for it.
+    pub content: &'a BTreeSet<String>,
     pub drain: Duration,
     pub keep_baseline: Duration,
     pub now: Timestamp,
@@ -106,6 +127,29 @@ pub fn next(view: &View<'_>) -> Step {
     }
 }
 
+/// Whether the candidate is first of all to lose something of what it has.
+pub fn takes_away(view: &View<'_>) -> bool {
+    let standing = &view.world.standing.split;
+    let wanted = match &view.desired.state {
+        DesiredState::Serving(exposure) => Split::of(exposure),
+        DesiredState::Promoted => return false,
+        DesiredState::Reverted | DesiredState::Withdrawn => Split::none(),
+    };
+    serving::common(standing, &wanted) != *standing
+}
+
+/// What somebody else has changed since this order was reached, in plain words.
+pub fn changed(view: &View<'_>) -> Option<String> {
+    let noticed = match (&view.settings.strategy, &view.desired.state) {
+        _ if view.desired.candidate.is_same_as(&view.desired.baseline) => None,
+        (Strategy::Rolling(_), _) => rolling::changed(view),
+        (_, DesiredState::Serving(exposure)) => serving::changed(view, &Split::of(exposure)),
+        (_, DesiredState::Promoted) => promoted::changed(view),
+        (_, DesiredState::Reverted | DesiredState::Withdrawn) => back::changed(view),
+    };
+    noticed.map(|noticed| noticed.what)
+}
+
 impl View<'_> {
     pub fn baseline(&self) -> &str {
         &self.desired.baseline.pinned
@@ -116,11 +160,17 @@ impl View<'_> {
     }
 
     pub fn runs(&self) -> Runs {
-        match self.world.original.image() {
-            image if image == self.baseline() => Runs::Baseline,
-            image if image == self.candidate() => Runs::Candidate,
-            other => Runs::Other(other.to_owned()),
+        let image = self.world.original.image();
+        if self.record.original == Original::Promoted && is_same_image(image, self.candidate()) {
+            // Given here, whatever it was pinned to since.
+            return Runs::Candidate;
         }
+        runs(image, self.baseline(), self.candidate())
+    }
+
+    /// Whether this is the candidate's copy, and not that of an older candidate.
+    pub fn is_candidate(&self, copy: &Workload) -> bool {
+        is_same_image(copy.image(), self.candidate())
     }
 
     /// How many pods the candidate needs for what it is given.
@@ -176,9 +226,15 @@ impl View<'_> {
             return None;
         }
         let whole = copy::bounds(autoscaler)?;
+        let most = if split.audience.is_empty() {
+            part(split.share.max(split.mirror), whole.max)
+        } else {
+            // Nobody knows how many they are.
+            whole.max
+        };
         Some(Bounds {
             min: need,
-            max: need.max(part(split.share, whole.max)),
+            max: need.max(most),
         })
     }
 
@@ -187,17 +243,22 @@ impl View<'_> {
     pub fn original_can_serve(&self) -> bool {
         let original = &self.world.original;
         match self.record.original {
-            crate::record::Original::Untouched => original.ready() > 0,
-            crate::record::Original::Promoted | crate::record::Original::Restored => original.is_rolled_out(),
+            Original::Untouched => original.ready() > 0,
+            Original::Promoted | Original::Restored => original.is_rolled_out(),
         }
     }
 
-    /// An autoscaled baseline has shrunk while its traffic was elsewhere: it is asked for its pods before the traffic comes back,
-    /// and its autoscaler, which is left alone, takes it from there. Not waited for.
+    /// A baseline that has shrunk all the same is asked for its pods before the traffic comes back. Not waited for.
     pub fn refilled(&self) -> Option<Step> {
-        let most = copy::bounds(self.world.autoscaler.as_ref()?)?.max;
-        let due = self.record.total.min(most);
+        let due = floor::due(self)?;
         (self.world.original.replicas() < due).then_some(Step::Do(Act::ScaleOriginal(due)))
+    }
+
+    /// Whether pods of the original find no room: a quota, or no machine.
+    pub fn is_crowded_out(&self) -> bool {
+        let world = self.world;
+        world.original.is_observed()
+            && (world.original.has_condition("ReplicaFailure") || world.pods.iter().any(is_unschedulable))
     }
 
     /// The memory, with the instant from which the drain counts.
@@ -239,6 +300,30 @@ pub(crate) fn waiting(why: impl Into<String>) -> Step {
 
 pub(crate) fn stuck(why: impl Into<String>) -> Step {
     Step::Done(Progress::Stuck { why: why.into() })
+}
+
+fn is_unschedulable(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|one| one["type"] == "PodScheduled" && one["reason"] == "Unschedulable")
+}
+
+/// Which of the two images this is. Where both are it but for a digest, it is the one that is written like that.
+pub fn runs(image: &str, baseline: &str, candidate: &str) -> Runs {
+    if image == baseline || image != candidate && is_same_image(image, baseline) {
+        Runs::Baseline
+    } else if is_same_image(image, candidate) {
+        Runs::Candidate
+    } else {
+        Runs::Other(image.to_owned())
+    }
+}
+
+/// Whether the baseline has less to serve than everything.
+fn takes_traffic(split: &Split) -> bool {
+    !split.share.is_zero() || !split.audience.is_empty()
 }
 
 /// The part of so many pods that a share comes to, rounded up: capacity is never less than the traffic.

@@ -3,8 +3,9 @@
 use meridian_engine::run::effect::Progress;
 use meridian_workflows::share::Share;
 
-use super::{Act, Step, View, moving};
+use super::{Act, Step, View, moving, stuck};
 use crate::traffic::{Counts, Placement, Split};
+use crate::workload::Workload;
 
 /// So many pods of each arm.
 pub fn towards(view: &View<'_>, wanted: &Split) -> Step {
@@ -15,6 +16,14 @@ pub fn towards(view: &View<'_>, wanted: &Split) -> Step {
         return staged(view, counts);
     }
     let original = &view.world.original;
+    if counts.candidate == 0 {
+        let (share, total, name) = (wanted.share, view.record.total, original.name());
+        return home(view, counts.baseline).unwrap_or_else(|| {
+            stuck(format!(
+                "pods are the share, and {share} of {total} pods of {name} is none: start higher, or route by weights"
+            ))
+        });
+    }
     let Some(copy) = &view.world.copy else {
         return Step::Do(Act::Stand {
             replicas: counts.candidate,
@@ -24,21 +33,19 @@ pub fn towards(view: &View<'_>, wanted: &Split) -> Step {
     if copy.is_leaving() {
         return moving(format!("the Deployment {} is still being deleted", copy.name()));
     }
-    if copy.image() != view.candidate() || !is_joined(view) {
+    if !view.is_candidate(copy) || !is_joined(view) {
         return Step::Do(Act::Stand {
             replicas: counts.candidate,
             placement: Placement::Joined,
         });
     }
     if copy.replicas() > counts.candidate {
-        // On the way down the baseline is asked for its pods in the same breath, and not waited for where it has one.
         if original.replicas() < counts.baseline {
             return Step::Do(Act::ScaleOriginal(counts.baseline));
         }
-        if original.ready() == 0 {
-            return view.await_original("the baseline cannot take the traffic back yet");
+        if let Some(step) = given_back(view, copy, counts.candidate) {
+            return step;
         }
-        return Step::Do(Act::ScaleCopy(counts.candidate));
     }
     if copy.replicas() < counts.candidate {
         return Step::Do(Act::ScaleCopy(counts.candidate));
@@ -76,7 +83,7 @@ fn staged(view: &View<'_>, counts: Counts) -> Step {
     match &view.world.copy {
         None => stand,
         Some(copy) if copy.is_leaving() => moving(format!("the Deployment {} is still being deleted", copy.name())),
-        Some(copy) if copy.image() != view.candidate() || is_joined(view) => stand,
+        Some(copy) if !view.is_candidate(copy) || is_joined(view) => stand,
         Some(copy) if copy.replicas() < least => Step::Do(Act::ScaleCopy(least)),
         Some(copy) if !copy.can_carry(least) => view.await_copy(least),
         Some(_) => Step::Done(Progress::Settled),
@@ -97,14 +104,39 @@ fn home(view: &View<'_>, baseline: u32) -> Option<Step> {
         return Some(Step::Do(Act::ScaleOriginal(baseline)));
     }
     let copy = view.world.copy.as_ref().filter(|_| is_joined(view))?;
-    if copy.replicas() > 0 {
-        if original.ready() == 0 {
-            return Some(view.await_original("the baseline cannot take the traffic back yet"));
-        }
-        return Some(Step::Do(Act::ScaleCopy(0)));
+    if let Some(step) = given_back(view, copy, 0) {
+        return Some(step);
     }
     (!copy.is_observed() || copy.standing() > 0)
         .then(|| moving(format!("the last pods of {} leave the Service", copy.name())))
+}
+
+/// Fewer candidate pods, as baseline pods come: together they are what all of the traffic needs. None where there are no more.
+fn given_back(view: &View<'_>, copy: &Workload, to: u32) -> Option<Step> {
+    let original = &view.world.original;
+    let mut kept = view.record.total.saturating_sub(original.ready()).max(to);
+    if copy.replicas() <= kept && view.is_crowded_out() {
+        // There is no room for baseline pods, and waiting for it would be for ever. The last one that serves stays.
+        let least = to.max(u32::from(original.ready() == 0));
+        kept = copy.replicas().saturating_sub(1).max(least);
+    }
+    if copy.replicas() > kept {
+        return Some(Step::Do(Act::ScaleCopy(kept)));
+    }
+    (copy.replicas() > to).then(|| view.await_original("the baseline cannot take all of the traffic back yet"))
+}
+
+/// Fewer candidate pods, whatever the original runs: nothing of it is touched. None where there are no more than that.
+pub fn lowered(view: &View<'_>, wanted: &Split) -> Option<Step> {
+    let most = counts(view, wanted.share)?.candidate;
+    let copy = view.world.copy.as_ref()?;
+    if !is_joined(view) || copy.replicas() <= most {
+        return None;
+    }
+    if view.world.original.ready() == 0 {
+        return Some(view.await_original("the baseline cannot take the traffic back yet"));
+    }
+    Some(Step::Do(Act::ScaleCopy(most)))
 }
 
 fn counts(view: &View<'_>, share: Share) -> Option<Counts> {
@@ -122,4 +154,60 @@ fn is_joined(view: &View<'_>) -> bool {
             .iter()
             .all(|(key, apart)| labels.get(key) != Some(apart))
         || view.record.apart.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use meridian_engine::run::effect::DesiredState;
+    use serde_json::json;
+
+    use super::super::scene::{Scene, given, joined, original, serving};
+    use super::super::{Act, Step};
+
+    /// Half the pods are the candidate's, and so many of the baseline's are ready again.
+    fn on_the_way_back(total: u32, ready: u32, candidates: u32) -> Scene {
+        let mut scene = given(json!({"traffic": {"pods": {}}}), DesiredState::Reverted);
+        scene.record.total = total;
+        scene.world.original = original("shop:v1", total, ready);
+        scene.world.copy = Some(joined(candidates));
+        scene
+    }
+
+    #[test]
+    fn on_the_way_back_candidate_pods_go_as_baseline_pods_come() {
+        assert_eq!(on_the_way_back(10, 1, 10).next(), Step::Do(Act::ScaleCopy(9)));
+        assert_eq!(on_the_way_back(10, 6, 9).next(), Step::Do(Act::ScaleCopy(4)));
+        assert!(
+            on_the_way_back(10, 6, 4)
+                .said()
+                .contains("6 of 10 pods of shop are ready")
+        );
+        assert_eq!(on_the_way_back(10, 10, 4).next(), Step::Do(Act::ScaleCopy(0)));
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_baseline_pods_a_candidate_pod_makes_room() {
+        let mut scene = on_the_way_back(4, 2, 2);
+        let mut object = scene.world.original.object().clone();
+        object["status"]["conditions"] =
+            json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}]);
+        scene.world.original = crate::workload::Workload::of(object, None).unwrap();
+        assert_eq!(scene.next(), Step::Do(Act::ScaleCopy(1)));
+    }
+
+    #[test]
+    fn a_share_that_comes_to_no_pod_is_not_reached_by_doing_nothing() {
+        let scene = given(json!({"traffic": {"pods": {}}}), serving(10));
+        assert!(scene.is_stuck(), "{:?}", scene.next());
+        assert!(scene.said().contains("10% of 4 pods"), "{}", scene.said());
+    }
+
+    #[test]
+    fn a_lower_share_is_lowered_step_by_step_too() {
+        let mut scene = given(json!({"traffic": {"pods": {}}}), serving(25));
+        scene.record.total = 8;
+        scene.world = on_the_way_back(8, 1, 7).world;
+        scene.world.original = original("shop:v1", 6, 3);
+        assert_eq!(scene.next(), Step::Do(Act::ScaleCopy(5)));
+    }
 }

@@ -3,23 +3,30 @@
 
 use meridian_engine::run::effect::Progress;
 
-use super::{Act, Runs, Step, View, drift, moving, pods, stuck};
+use super::drift::{self, Noticed};
+use super::{Act, Runs, Step, View, floor, moving, pods, stuck, takes_traffic};
 use crate::copy;
-use crate::record::Original;
+use crate::record::{Original, Record};
+use crate::settings::Promotion;
 use crate::traffic::Split;
 
 pub fn next(view: &View<'_>, wanted: &Split) -> Step {
+    // Whatever the original runs: what is too much goes first.
     match view.runs() {
         Runs::Baseline => {}
-        Runs::Candidate if view.record.original == Original::Promoted => return unpromote(view),
-        Runs::Candidate => return stuck(already(view)),
-        Runs::Other(image) => return elsewhere(view, &image),
+        Runs::Candidate
+            if view.record.original == Original::Promoted && view.settings.promotion == Promotion::Patch =>
+        {
+            return unpromote(view);
+        }
+        Runs::Candidate => return lowered(view, wanted).unwrap_or_else(|| stuck(already(view))),
+        Runs::Other(image) => return lowered(view, wanted).unwrap_or_else(|| elsewhere(view, &image)),
     }
     if view.record.original == Original::Restored && !view.world.original.is_rolled_out() {
-        return view.await_original("the baseline is being brought back");
+        return lowered(view, wanted).unwrap_or_else(|| view.await_original("the baseline is being brought back"));
     }
-    if let Some(step) = drift::next(view, wanted) {
-        return step;
+    if let Some(noticed) = changed(view, wanted) {
+        return drift::answer(view, noticed);
     }
     let step = towards(view, wanted);
     match step {
@@ -32,6 +39,22 @@ pub fn next(view: &View<'_>, wanted: &Split) -> Step {
     }
 }
 
+/// What differs since it was there.
+pub fn changed(view: &View<'_>, wanted: &Split) -> Option<Noticed> {
+    let is_told = view.record.reached && view.runs() == Runs::Baseline;
+    is_told.then(|| drift::noticed(view, wanted)).flatten()
+}
+
+/// Less for the candidate; none where it has no more than is wanted.
+fn lowered(view: &View<'_>, wanted: &Split) -> Option<Step> {
+    if view.counts_pods() {
+        return pods::lowered(view, wanted);
+    }
+    let standing = &view.world.standing.split;
+    let down = common(standing, wanted);
+    (down != *standing).then(|| lower(view, down))
+}
+
 /// The candidate's copy with its capacity, then the split.
 pub fn towards(view: &View<'_>, wanted: &Split) -> Step {
     if view.counts_pods() {
@@ -39,15 +62,14 @@ pub fn towards(view: &View<'_>, wanted: &Split) -> Step {
     }
     let standing = &view.world.standing.split;
     if let Some(copy) = &view.world.copy
-        && copy.image() != view.candidate()
+        && !view.is_candidate(copy)
         && !standing.is_none()
     {
         // An older candidate still has traffic: it is taken away before anything else stands in its place.
         return lower(view, Split::none());
     }
-    let down = common(standing, wanted);
-    if down != *standing {
-        return lower(view, down);
+    if let Some(step) = lowered(view, wanted) {
+        return step;
     }
     if view.world.standing.oddity.is_some() && *standing == view.reachable(wanted) {
         return Step::Do(Act::Split(wanted.clone()));
@@ -58,6 +80,9 @@ pub fn towards(view: &View<'_>, wanted: &Split) -> Step {
     }
     if view.world.copy.as_ref().is_none_or(|copy| !copy.can_carry(need)) {
         return view.await_copy(need);
+    }
+    if let Some(step) = floor::raised(view).filter(|_| takes_traffic(wanted)) {
+        return step;
     }
     if *standing != view.reachable(wanted) {
         return Step::Do(Act::Split(wanted.clone()));
@@ -101,7 +126,7 @@ fn stand(view: &View<'_>, wanted: &Split, need: u32) -> Option<Step> {
         .apart
         .keys()
         .all(|key| copy.pod_labels().get(key) == labels.get(key));
-    if copy.image() != view.candidate() || !is_placed {
+    if !view.is_candidate(copy) || !is_placed {
         return Some(Step::Do(Act::Stand {
             replicas: need,
             placement,
@@ -155,8 +180,11 @@ fn shrink(view: &View<'_>, wanted: &Split, need: u32) -> Step {
     if !is_large {
         return Step::Done(Progress::Settled);
     }
-    let Some(since) = view.record.idle_since else {
-        return Step::Do(Act::Remember(view.idle_from_now()));
+    let Some(since) = view.record.spare_since else {
+        return Step::Do(Act::Remember(Record {
+            spare_since: Some(view.now),
+            ..view.record.clone()
+        }));
     };
     if view.now < view.drain.after(since) {
         return Step::Done(Progress::Settled);
@@ -170,7 +198,8 @@ fn shrink(view: &View<'_>, wanted: &Split, need: u32) -> Step {
 /// Takes traffic away from the candidate, as soon as the baseline has one pod to take it.
 pub fn lower(view: &View<'_>, to: Split) -> Step {
     let gives_back = to.share < view.world.standing.split.share;
-    if let Some(step) = view.refilled().filter(|_| gives_back) {
+    let is_known = !matches!(view.runs(), Runs::Other(_));
+    if let Some(step) = view.refilled().filter(|_| gives_back && is_known) {
         return step;
     }
     if gives_back && !view.original_can_serve() {
@@ -180,7 +209,7 @@ pub fn lower(view: &View<'_>, to: Split) -> Step {
 }
 
 /// What both splits have: on the way down nothing goes up.
-fn common(standing: &Split, wanted: &Split) -> Split {
+pub fn common(standing: &Split, wanted: &Split) -> Split {
     Split {
         share: standing.share.min(wanted.share),
         mirror: standing.mirror.min(wanted.mirror),
@@ -218,4 +247,91 @@ fn elsewhere(view: &View<'_>, image: &str) -> Step {
         "somebody else has deployed to {name}: it runs {image}, which is neither the baseline {} nor the candidate {}",
         view.desired.baseline, view.desired.candidate
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::scene::{autoscaler, given, joined, original, percent, serving};
+    use super::super::{Act, Step};
+    use crate::record::Original;
+    use crate::traffic::Split;
+
+    fn split(share: u16) -> Step {
+        Step::Do(Act::Split(Split {
+            share: percent(share),
+            ..Split::none()
+        }))
+    }
+
+    #[test]
+    fn a_share_is_lowered_whatever_the_original_runs_and_only_then_it_is_stuck() {
+        for image in ["shop:hotfix", "shop:v2"] {
+            let scene = given(json!({}), serving(10))
+                .shared(2, 50)
+                .original(original(image, 4, 4));
+            assert_eq!(scene.next(), split(10), "{image}");
+            let scene = given(json!({}), serving(10))
+                .shared(2, 10)
+                .original(original(image, 4, 4));
+            assert!(scene.is_stuck(), "{image}: {:?}", scene.next());
+        }
+        let mut restored = given(json!({}), serving(10)).shared(4, 50);
+        restored.record.original = Original::Restored;
+        assert_eq!(restored.next(), split(10));
+    }
+
+    #[test]
+    fn where_pods_are_the_share_it_is_lowered_too() {
+        let mut scene = given(json!({"traffic": {"pods": {}}}), serving(25)).original(original("shop:hotfix", 2, 2));
+        scene.world.copy = Some(joined(2));
+        assert_eq!(scene.next(), Step::Do(Act::ScaleCopy(1)));
+        scene.world.copy = Some(joined(1));
+        assert!(scene.is_stuck());
+    }
+
+    #[test]
+    fn a_raise_is_never_made_over_an_unknown_image() {
+        let scene = given(json!({}), serving(50))
+            .shared(2, 10)
+            .original(original("shop:hotfix", 4, 4));
+        assert!(scene.is_stuck(), "{:?}", scene.next());
+    }
+
+    #[test]
+    fn mirrored_traffic_and_audiences_find_an_autoscaler_that_can_grow() {
+        use meridian_engine::run::effect::DesiredState;
+        use meridian_workflows::workflow::Exposure;
+        let most = |state| {
+            let mut scene = given(json!({}), state);
+            scene.world.autoscaler = Some(autoscaler(2, 20));
+            let DesiredState::Serving(exposure) = &scene.desired.state else {
+                panic!()
+            };
+            let view = scene.view();
+            let wanted = Split::of(exposure);
+            view.bounds(view.need(&wanted), &wanted).unwrap().max
+        };
+        assert_eq!(most(DesiredState::Serving(Exposure::Shadow(percent(50)))), 10);
+        let audience = std::collections::BTreeMap::from([("header".to_owned(), "x=y".to_owned())]);
+        assert_eq!(most(DesiredState::Serving(Exposure::Audience(audience))), 20);
+        assert_eq!(most(serving(50)), 10);
+        assert_eq!(most(serving(0)), 1);
+    }
+
+    #[test]
+    fn what_shrinks_at_a_live_share_has_not_drained_when_it_is_withdrawn() {
+        use meridian_engine::ports::provider::Order;
+        use meridian_engine::run::effect::DesiredState;
+        let scene = given(json!({}), serving(10)).shared(4, 10).reached();
+        let Step::Do(Act::Remember(record)) = scene.next() else {
+            panic!("{:?}", scene.next());
+        };
+        let mut desired = scene.desired.clone();
+        desired.state = DesiredState::Withdrawn;
+        let order = Order::rehearsed(desired, super::super::scene::FENCE);
+        let next = crate::record::Record::of(&order, Some(&record), 4, false);
+        assert_eq!(next.idle_since, None);
+    }
 }
