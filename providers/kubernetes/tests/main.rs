@@ -5,6 +5,7 @@ mod conformance;
 mod data_plane;
 mod diagnosis;
 mod double;
+mod drift;
 mod hands;
 mod manners;
 mod others;

@@ -22,20 +22,20 @@ use crate::manners::ApiServer;
 use crate::rig::{BASELINE, CANDIDATE, KubernetesRig, REPLICAS};
 use crate::way::{APP, Way};
 
-const APPS: &str = "apis/apps/v1";
-const COPY: &str = "shop-candidate";
+pub const APPS: &str = "apis/apps/v1";
+pub const COPY: &str = "shop-candidate";
 
 /// A workload whose routes are an HTTPRoute's, and orders to it.
-struct Story {
-    cluster: Arc<Cluster>,
-    rig: KubernetesRig,
-    target: Target,
+pub struct Story {
+    pub cluster: Arc<Cluster>,
+    pub rig: KubernetesRig,
+    pub target: Target,
     seq: u64,
     candidate: String,
     baseline: String,
 }
 
-async fn given(settings: Value) -> Story {
+pub async fn given(settings: Value) -> Story {
     let cluster = Cluster::new("eu");
     let aside: Served = Wire::serve(cluster.router()).await.unwrap();
     let hands = Hands::plain(&aside.url, "default");
@@ -61,22 +61,22 @@ async fn given(settings: Value) -> Story {
     }
 }
 
-fn share(percent: u16) -> DesiredState {
+pub fn share(percent: u16) -> DesiredState {
     DesiredState::Serving(Exposure::Traffic(Share::percent(percent).unwrap()))
 }
 
 impl Story {
-    fn version(image: &str) -> Version {
+    pub fn version(image: &str) -> Version {
         let mut version = Version::named(image.rsplit(':').next().unwrap());
         version.pinned = image.to_owned();
         version
     }
 
-    fn cloud(&self) -> Arc<dyn Provider> {
+    pub fn cloud(&self) -> Arc<dyn Provider> {
         self.rig.provider()
     }
 
-    fn order(&mut self, state: DesiredState) -> Order {
+    pub fn order(&mut self, state: DesiredState) -> Order {
         self.seq += 1;
         let desired = Desired {
             candidate: Story::version(&self.candidate),
@@ -91,12 +91,12 @@ impl Story {
         Order::rehearsed(desired, fence)
     }
 
-    async fn ask(&self, order: &Order) -> Result<Progress, Failure> {
+    pub async fn ask(&self, order: &Order) -> Result<Progress, Failure> {
         self.cloud().ensure(&self.target, order).await
     }
 
     /// Asks until the answer is like that, with a second of the cluster's time between.
-    async fn until(&self, order: &Order, like: impl Fn(&Progress) -> bool) -> Progress {
+    pub async fn until(&self, order: &Order, like: impl Fn(&Progress) -> bool) -> Progress {
         let mut last = None;
         for _ in 0..120 {
             let progress = self.ask(order).await.unwrap();
@@ -109,13 +109,13 @@ impl Story {
         panic!("two minutes, and still {last:?}");
     }
 
-    async fn settled(&mut self, state: DesiredState) -> Order {
+    pub async fn settled(&mut self, state: DesiredState) -> Order {
         let order = self.order(state);
         self.until(&order, |progress| *progress == Progress::Settled).await;
         order
     }
 
-    async fn told(&self, order: &Order, word: &str) {
+    pub async fn told(&self, order: &Order, word: &str) {
         let is_told = |progress: &Progress| match progress {
             Progress::Moving { why: Some(why) } | Progress::Waiting { why } | Progress::Stuck { why } => {
                 why.contains(word)
@@ -125,25 +125,25 @@ impl Story {
         self.until(order, is_told).await;
     }
 
-    async fn get(&self, api: &str, plural: &str, name: &str) -> Option<Value> {
+    pub async fn get(&self, api: &str, plural: &str, name: &str) -> Option<Value> {
         self.rig.hands.get(api, plural, name).await
     }
 
-    async fn deployed(&self, name: &str) -> Value {
+    pub async fn deployed(&self, name: &str) -> Value {
         self.get(APPS, "deployments", name).await.unwrap()
     }
 
-    async fn replicas(&self, name: &str) -> u64 {
+    pub async fn replicas(&self, name: &str) -> u64 {
         self.deployed(name).await["spec"]["replicas"].as_u64().unwrap()
     }
 
-    async fn weight(&self) -> u64 {
+    pub async fn weight(&self) -> u64 {
         let truth = self.rig.truth().await;
         u64::from(truth.candidate_share.basis_points()) / 100
     }
 
     /// Git, or a person, gives a Deployment another image.
-    async fn deploy(&self, name: &str, image: &str) {
+    pub async fn deploy(&self, name: &str, image: &str) {
         let mut deployment = self.deployed(name).await;
         deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
         let path = self.rig.hands.path(APPS, "deployments", name);
@@ -152,7 +152,7 @@ impl Story {
     }
 }
 
-fn image(deployment: &Value) -> &str {
+pub fn image(deployment: &Value) -> &str {
     deployment["spec"]["template"]["spec"]["containers"][0]["image"]
         .as_str()
         .unwrap()
