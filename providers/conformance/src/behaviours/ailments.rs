@@ -3,7 +3,7 @@
 use meridian_engine::run::effect::Progress;
 use meridian_workflows::share::Share;
 
-use crate::rig::{Ailment, Workshop};
+use crate::rig::{Ailment, Offered, Workshop};
 use crate::trial::{Outcome, Trial, names, serving};
 
 /// An exit code that no platform uses for a reason of its own.
@@ -33,10 +33,13 @@ pub async fn quota(workshop: &dyn Workshop) -> Outcome {
     is_told(workshop, Ailment::QuotaExceeded).await
 }
 
-/// Staged or ordered straight to a share, it gets stuck with a diagnosis, without traffic, and goes away.
+/// Staged, where the platform can, or ordered straight to a share, it gets stuck with a diagnosis, without traffic, and goes away.
 async fn is_told(workshop: &dyn Workshop, ailment: Ailment) -> Outcome {
     for straight in [false, true] {
         let mut trial = Trial::begin(workshop).await?;
+        if !straight && trial.rig.stages() != Offered::Yes {
+            continue;
+        }
         trial.ail(ailment).await?;
         let share = if straight { trial.first_share()? } else { Share::ZERO };
         let order = trial.order(serving(share));
@@ -82,6 +85,9 @@ async fn has_no_traffic(trial: &Trial) -> Outcome {
 pub async fn flapping(workshop: &dyn Workshop) -> Outcome {
     for straight in [false, true] {
         let mut trial = Trial::begin(workshop).await?;
+        if !straight && trial.rig.stages() != Offered::Yes {
+            continue;
+        }
         trial.ail(Ailment::FlappingReady).await?;
         let share = if straight { trial.first_share()? } else { Share::ZERO };
         let order = trial.order(serving(share));
