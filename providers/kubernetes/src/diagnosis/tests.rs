@@ -321,7 +321,9 @@ fn unscheduled(said: &str) -> Evidence {
 fn a_pod_without_a_node_is_waited_for_as_long_as_a_node_takes() {
     let said = "0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod.";
     let mut evidence = unscheduled(said);
-    assert!(moving(60, &evidence).starts_with("a pod cannot be scheduled: too little CPU is free (1 of 1 pod): `0/3 nodes"));
+    assert!(
+        moving(60, &evidence).starts_with("a pod cannot be scheduled: too little CPU is free (1 of 1 pod): `0/3 nodes")
+    );
     assert!(stuck(300, &evidence).contains("too little CPU"));
     evidence.events.push(event(
         "TriggeredScaleUp",

@@ -204,7 +204,10 @@ mod tests {
             (json!({"command": ["a"], "timeout": "0s"}), "timeout"),
             (json!({"command": ["a"], "env": {"A=B": "c"}}), "A=B"),
             (json!({"command": ["a"], "can": {"shares": "0%"}}), "can.shares"),
-            (json!({"command": ["a"], "can": {"audiences": ["hats"]}}), "can.audiences"),
+            (
+                json!({"command": ["a"], "can": {"audiences": ["hats"]}}),
+                "can.audiences",
+            ),
             (json!({"command": ["a"], "wiht": {}}), "wiht"),
             (json!("a"), "struct"),
         ] {
