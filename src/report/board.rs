@@ -427,7 +427,7 @@ mod tests {
         memory-leak-simulated  v3.2.0  running  for 13s
 
         smallest    under way
-          eu-west-1 ━───────────────────   5%   ◐5% ·25% ·100%   baking, 2s of 8s left
+          eu-west-1 ━───────────────────   5%   ◐5% ·25% ·100%   baking, 1s of 8s left
             ✓ error-rate            0.1%  ▂▂▂▂▂▂▂▂▂▂       ▕█░░░░░░░░░▏ rolls back above 1%, baseline 0.1%
             ✓ memory-exhaustion    350Mi  ▃▃▃▃▃▃▃▃▃▃       ▕███░░░░░░░▏ rolls back above 1Gi, baseline 350Mi
 
@@ -437,7 +437,7 @@ mod tests {
         insta::assert_snapshot!(drawn(&moment, 5), @r"
         memory-leak-simulated  v3.2.0  running  for 13s
         smallest    under way
-          eu-west-1 ━───────────────────   5%   ◐5% ·25% ·100%   baking, 2s of 8s left
+          eu-west-1 ━───────────────────   5%   ◐5% ·25% ·100%   baking, 1s of 8s left
             ✓ error-rate            0.1%  ▂▂▂▂▂▂▂▂▂▂       ▕█░░░░░░░░░▏ rolls back above 1%, baseline 0.1%
           … 3 more lines: meridian status memory-leak-simulated
         ");
@@ -448,7 +448,7 @@ mod tests {
         let simulated = story::simulated(&["eu-west-1/25%"]);
         let moment = story::until(&simulated, |event| matches!(event, Event::RollbackDecided { .. }));
         insta::assert_snapshot!(drawn(&moment, 40), @r"
-        memory-leak-simulated  v3.2.0  running  for 18s
+        memory-leak-simulated  v3.2.0  running  for 17s
           ▲ run rolls back (gate/error-rate: candidate 1.3 %: candidate > percent(1)): eu-west-1 goes back to its baseline
 
         smallest    ↩ stopped
@@ -459,7 +459,7 @@ mod tests {
         ");
         let end = story::until(&simulated, |_| false);
         insta::assert_snapshot!(drawn(&end, 40), @r"
-        memory-leak-simulated  v3.2.0  rolled-back  after 25s
+        memory-leak-simulated  v3.2.0  rolled-back  after 24s
           gate/error-rate: candidate 1.3 %: candidate > percent(1)
 
         smallest    ↩ stopped

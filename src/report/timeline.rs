@@ -245,14 +245,14 @@ mod tests {
         10:00:14  ✓ eu-west-1   5%   passed: error-rate 0.1 %; memory-exhaustion 350 MiB
         10:00:14  → eu-west-1  25%   shifting 25% to v3.2.0
         10:00:15  ◐ eu-west-1  25%   serves 25%, baking 15s
-        10:00:16  ✗ eu-west-1  25%   memory-exhaustion 1.03 GiB: candidate > Gi(1)
-        10:00:16  ✗ eu-west-1  25%   error-rate 1.3 %: candidate > percent(1)
-        10:00:18  ↩ run              rolls back the run (eu-west-1): gate/error-rate: candidate 1.3 %: candidate > percent(1)
-        10:00:18  ↩ eu-west-1        sending all traffic back to baseline
-        10:00:22  ↩ eu-west-1        read back: baseline serves everything
-        10:00:24  ↩ eu-west-1        removing v3.2.0
-        10:00:25  ↩ eu-west-1        the candidate is removed
-        10:00:25  ↩ run              rolled back: every region in scope serves its baseline
+        10:00:15  ✗ eu-west-1  25%   error-rate 1.3 %: candidate > percent(1)
+        10:00:15  ✗ eu-west-1  25%   memory-exhaustion 1.03 GiB: candidate > Gi(1)
+        10:00:17  ↩ run              rolls back the run (eu-west-1): gate/error-rate: candidate 1.3 %: candidate > percent(1)
+        10:00:17  ↩ eu-west-1        sending all traffic back to baseline
+        10:00:20  ↩ eu-west-1        read back: baseline serves everything
+        10:00:22  ↩ eu-west-1        removing v3.2.0
+        10:00:24  ↩ eu-west-1        the candidate is removed
+        10:00:24  ↩ run              rolled back: every region in scope serves its baseline
         ");
     }
 }

@@ -171,13 +171,13 @@ mod tests {
         ");
         let back = story::until(&simulated, |event| matches!(event, Event::RollbackDecided { .. }));
         insta::assert_snapshot!(said(&back, &Driver::Nobody), @r"
-        memory-leak-simulated rolls back (gate/error-rate: candidate 1.3 %: candidate > percent(1)): eu-west-1 goes back to its baseline, since 10:00:18, until 10:01:18 (then people are called).
+        memory-leak-simulated rolls back (gate/error-rate: candidate 1.3 %: candidate > percent(1)): eu-west-1 goes back to its baseline, since 10:00:17, until 10:01:17 (then people are called).
         No process drives it now, so nothing of this happens until one does:
             meridian resume
         ");
         let end = story::until(&simulated, |_| false);
         insta::assert_snapshot!(said(&end, &Driver::Nobody), @r"
-        memory-leak-simulated was rolled back: every region in scope serves its baseline again, since 10:00:25. Cause: gate/error-rate: candidate 1.3 %: candidate > percent(1).
+        memory-leak-simulated was rolled back: every region in scope serves its baseline again, since 10:00:24. Cause: gate/error-rate: candidate 1.3 %: candidate > percent(1).
         ");
     }
 }
