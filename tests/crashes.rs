@@ -327,6 +327,7 @@ fn two_processes_share_a_store_and_never_a_run() {
     let beside = machine.spawn(&["run", &machine.write("cart.yaml", &other)]);
     let behind = machine.spawn(&["run", &machine.write("shop.yaml", &Course::Promoted.workflow())]);
     let second = machine.spawn(&["resume", &run]);
+    let drivers = [first.pid(), second.pid()].map(|pid| format!("/{pid}"));
     for (name, process) in [
         ("first", first),
         ("beside", beside),
@@ -340,10 +341,15 @@ fn two_processes_share_a_store_and_never_a_run() {
     }
     let (mine, queued) = (machine.journal(&run), machine.journal("shop-0002"));
     let number_of = |journal: &[Value], kind: &str| events(journal).filter(|event| event["type"] == kind).count();
-    // A process that is slow may park a run and take it up again; nobody else may.
+    // A process that is slow may park a run, and whoever was told to drive it takes it up; nobody else may, nor two at a time.
     let owned = events(&mine).filter(|event| event["type"] == "owned");
-    let owners: std::collections::BTreeSet<String> = owned.map(|event| event["owner"].to_string()).collect();
-    assert_eq!(owners.len(), 1, "{owners:?}");
+    let owners: Vec<&str> = owned.map(|event| event["owner"].as_str().unwrap()).collect();
+    let is_driver = |owner: &&str| drivers.iter().any(|pid| owner.ends_with(pid));
+    assert!(
+        owners[0].ends_with(&drivers[0]) && owners.iter().all(is_driver),
+        "{owners:?}"
+    );
+    fences_rise(&machine.sandbox("/orders"));
     assert!(number_of(&queued, "claimBusy") > 0, "{queued:#?}");
     let at = |journal: &[Value], kind: &str| {
         let holds = |entry: &&Value| events(std::slice::from_ref(*entry)).any(|event| event["type"] == kind);

@@ -124,7 +124,8 @@ pub fn fences_rise(orders: &Value) {
     {
         let part = |name: &str| order["fence"][name].as_u64().unwrap();
         let fence = (part("claim"), part("epoch"), part("seq"));
-        let before = last.insert(text(&order["region"]), fence);
+        let target = format!("{}/{}", order["app"], order["region"]);
+        let before = last.insert(target, fence);
         assert!(
             before.is_none_or(|before| before < fence),
             "{before:?} came before {order}"
