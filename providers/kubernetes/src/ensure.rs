@@ -362,14 +362,19 @@ async fn waiting(
     which: Which,
     why: String,
 ) -> Result<Progress, Failure> {
-    let object = match which {
-        Which::Original => Some(world.original.object()),
-        Which::Copy => world.copy.as_ref().map(|copy| copy.object()),
+    let workload = match which {
+        Which::Original => Some(&world.original),
+        Which::Copy => world.copy.as_ref(),
     };
-    let Some(object) = object else {
+    let Some(workload) = workload else {
         return Ok(told(view.record, Progress::Moving { why: Some(why) }));
     };
-    let evidence = diagnosis::gather(&place.namespace, object).await?;
+    // Until its controller has seen the last change, a Deployment tells the troubles of what was wanted before.
+    if !workload.is_observed() {
+        let why = Some(format!("{why}: the Deployment controller has not seen the last change yet"));
+        return Ok(told(view.record, Progress::Moving { why }));
+    }
+    let evidence = diagnosis::gather(&place.namespace, workload.object()).await?;
     let progress = match diagnosis::diagnose(&evidence, view.now) {
         Some(found) => {
             let why = format!("{why}: {}", found.why);
