@@ -251,7 +251,7 @@ fn part(exposure: &Exposure, settings: &Settings, target: &Target) -> Result<Sta
         }
     };
     let share = exposure.traffic();
-    if share.basis_points() % settings.filter.step() != 0 {
+    if !share.basis_points().is_multiple_of(settings.filter.step()) {
         return Err(Failure::lasting(format!(
             "the percentage filter takes whole percents, not {share}: use `filter: targeting`"
         )));
