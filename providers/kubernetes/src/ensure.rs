@@ -371,7 +371,9 @@ async fn waiting(
     };
     // Until its controller has seen the last change, a Deployment tells the troubles of what was wanted before.
     if !workload.is_observed() {
-        let why = Some(format!("{why}: the Deployment controller has not seen the last change yet"));
+        let why = Some(format!(
+            "{why}: the Deployment controller has not seen the last change yet"
+        ));
         return Ok(told(view.record, Progress::Moving { why }));
     }
     let evidence = diagnosis::gather(&place.namespace, workload.object()).await?;
