@@ -14,7 +14,7 @@ use crate::cloud::{Now, Place, text};
 use crate::diagnosis::{self, Prospect};
 use crate::plan::{self, Act, Step, View, Which};
 use crate::record::{Record, digest};
-use crate::traffic::{ARM_LABEL, Arms, OWNER_LABEL, Placement, Split, Written};
+use crate::traffic::{Arms, Placement, Split, Written, of_arms};
 use crate::version::digests;
 use crate::workload::labels as labels_of;
 use crate::world::World;
@@ -266,7 +266,7 @@ async fn unreachable(place: &Place, view: &View<'_>, split: &Split) -> Result<Op
         return Ok(None);
     }
     let of_services = format!("kubernetes.io/service-name in ({})", names.join(","));
-    let of_copy = of_copy(world);
+    let of_copy = of_arms(world.original.name());
     let (slices, pods) = tokio::try_join!(
         place.namespace.list(&ENDPOINT_SLICES, &of_services),
         place.namespace.list(&PODS, &of_copy),
@@ -304,11 +304,6 @@ fn listed(slices: &[Value], service: &str, pods: &[Value]) -> usize {
     of_pods.len()
 }
 
-/// The labels of the pods of the copy.
-fn of_copy(world: &World) -> String {
-    format!("{OWNER_LABEL}={},{ARM_LABEL}", world.original.name())
-}
-
 /// The content that the copy's pods run: asked for by the order to promote, before the original pulls the same tag.
 async fn content(place: &Place, order: &Order, world: &World) -> Result<BTreeSet<String>, Failure> {
     let (candidate, is_split) = (&order.desired().candidate.pinned, place.mechanism.is_some());
@@ -316,7 +311,7 @@ async fn content(place: &Place, order: &Order, world: &World) -> Result<BTreeSet
     if order.desired().state != DesiredState::Promoted || candidate.contains('@') || is_judged || !is_split {
         return Ok(BTreeSet::new());
     }
-    let pods = place.namespace.list(&PODS, &of_copy(world)).await?;
+    let pods = place.namespace.list(&PODS, &of_arms(world.original.name())).await?;
     let found = digests(&pods, world.original.container_name(), candidate);
     Ok(found.into_iter().map(str::to_owned).collect())
 }
@@ -334,7 +329,10 @@ async fn has_joined_pods(place: &Place, view: &View<'_>) -> Result<bool, Failure
     if view.placement(&Split::none()) == Placement::Apart {
         return Ok(false);
     }
-    let pods = place.namespace.list(&PODS, &of_copy(view.world)).await?;
+    let pods = place
+        .namespace
+        .list(&PODS, &of_arms(view.world.original.name()))
+        .await?;
     Ok(pods
         .iter()
         .any(|pod| pod.pointer("/metadata/deletionTimestamp").is_none()))

@@ -16,7 +16,7 @@ use crate::diagnosis;
 use crate::plan::{self, Runs, View};
 use crate::record::Record;
 use crate::settings::Strategy;
-use crate::traffic::{ARM_LABEL, OWNER_LABEL};
+use crate::traffic::of_arms;
 use crate::version;
 use crate::workload::{labels, selects};
 use crate::world::World;
@@ -25,7 +25,7 @@ use crate::world::World;
 pub(crate) async fn observe(place: &Place, target: &Target, now: Timestamp) -> Result<Observed, Failure> {
     let world = World::read(&place.namespace, &place.settings, place.mechanism.as_deref()).await?;
     let release = version::of_release(&target.release)?;
-    let ours = format!("{OWNER_LABEL}={},{ARM_LABEL}", world.original.name());
+    let ours = of_arms(world.original.name());
     let copy_pods = match &world.copy {
         Some(_) => place.namespace.list(&PODS, &ours).await?,
         None => Vec::new(),

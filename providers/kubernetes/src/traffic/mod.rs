@@ -43,6 +43,11 @@ pub const OWNER_LABEL: &str = "meridian/workload";
 /// The label on the candidate's pods (value `candidate`); the baseline's pods carry none, because the baseline is left untouched.
 pub const ARM_LABEL: &str = "meridian/arm";
 
+/// The selector of all that stands for the arms of a workload: the copy's pods, the candidate's Service.
+pub fn of_arms(workload: &str) -> String {
+    format!("{OWNER_LABEL}={workload},{ARM_LABEL}")
+}
+
 /// What an object looked like before the candidate came, so that it can be left so; a workload each.
 const FOUND_MEMORY: &str = "meridian/found";
 /// The audience that an object's routes are made for; a workload each.

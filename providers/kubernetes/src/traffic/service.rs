@@ -7,7 +7,7 @@ use meridian_engine::ports::provider::Fence;
 use serde_json::{Value, json};
 
 use super::object::{create, found, is_ours, keep, member, memory, remove, shortened, unfit};
-use super::{ARM_LABEL, Arms, FOUND_MEMORY, Grant, OWNER_LABEL, Written};
+use super::{ARM_LABEL, Arms, FOUND_MEMORY, Grant, OWNER_LABEL, Written, of_arms};
 use crate::api::Namespace;
 use crate::api::resource::SERVICES;
 
@@ -181,7 +181,7 @@ pub async fn withdraw(namespace: &Namespace, arms: &Arms, baseline: &str, fence:
 /// Deletes every Service that was made here for the candidate: where the route is gone that told which one it is.
 pub async fn withdraw_all(namespace: &Namespace, arms: &Arms, fence: Fence) -> Result<Written, Failure> {
     let mut written = Written::Already;
-    let ours = format!("{OWNER_LABEL}={},{ARM_LABEL}", arms.workload);
+    let ours = of_arms(&arms.workload);
     for service in namespace.list(&SERVICES, &ours).await? {
         let name = service["metadata"]["name"].as_str().unwrap_or_default();
         written = written.and(remove(namespace, &SERVICES, name, (&arms.workload, fence)).await?);
