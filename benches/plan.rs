@@ -208,6 +208,8 @@ fn gate(kind: GateKind) -> Gate {
         on_no_data: Policy::Hold,
         on_error: Policy::Hold,
         on_fail: Policy::Rollback,
+        on_inconclusive: Policy::Hold,
+        from: Share::ZERO,
         hold_for: Duration::from_secs(24 * 3600),
         dry_run: false,
     }

@@ -442,6 +442,8 @@ fn workflow(stages: u16, bake: Duration, then: Duration, waits: bool) -> Workflo
         on_no_data: Policy::Hold,
         on_error: Policy::Hold,
         on_fail: Policy::Rollback,
+        on_inconclusive: Policy::Hold,
+        from: Share::ZERO,
         hold_for: Duration::from_secs(86_400),
         dry_run: false,
     };

@@ -157,6 +157,12 @@ pub struct Gate {
     pub on_error: Policy,
     /// What a failed `http`, `command` or threshold without its own severity does.
     pub on_fail: Policy,
+    /// What evidence leads to that says neither yes nor no although there is enough of it.
+    #[serde(default = "Policy::hold")]
+    pub on_inconclusive: Policy,
+    /// Left out of stages below this share of live traffic.
+    #[serde(default)]
+    pub from: Share,
     /// A hold lasts at most this long, then the run needs attention.
     pub hold_for: Duration,
     /// Judged and recorded, never acts.
@@ -174,6 +180,12 @@ pub enum Policy {
     Rollback,
 }
 
+impl Policy {
+    fn hold() -> Policy {
+        Policy::Hold
+    }
+}
+
 /// The kinds of gate, one key each in the language.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -183,6 +195,10 @@ pub enum GateKind {
     Window(Window),
     Http(HttpGate),
     Command(CommandGate),
+    Compare(CompareGate),
+    Trend(TrendGate),
+    Budget(BudgetGate),
+    Health,
     /// Known to the language, not to this build; kept so that nothing is lost.
     NotYet {
         kind: String,
@@ -199,7 +215,69 @@ impl GateKind {
             GateKind::Window(_) => "window",
             GateKind::Http(_) => "http",
             GateKind::Command(_) => "command",
+            GateKind::Compare(_) => "compare",
+            GateKind::Trend(_) => "trend",
+            GateKind::Budget(_) => "budget",
+            GateKind::Health => "health",
             GateKind::NotYet { kind, .. } => kind,
+        }
+    }
+
+    /// The metrics that it reads.
+    pub fn metrics(&self) -> Vec<&str> {
+        match self {
+            GateKind::Metric(gate) => vec![&gate.query],
+            GateKind::Compare(gate) => gate.of.metrics(),
+            GateKind::Trend(gate) => std::iter::once(&gate.query)
+                .chain(&gate.restarts)
+                .map(String::as_str)
+                .collect(),
+            GateKind::Budget(gate) => {
+                let reserve = gate.reserve.iter().map(|reserve| &reserve.requests);
+                let pairs = reserve.chain(&gate.burn);
+                pairs
+                    .flat_map(|pair| [pair.good.as_str(), pair.total.as_str()])
+                    .collect()
+            }
+            GateKind::Approval(_)
+            | GateKind::Window(_)
+            | GateKind::Http(_)
+            | GateKind::Command(_)
+            | GateKind::Health
+            | GateKind::NotYet { .. } => Vec::new(),
+        }
+    }
+
+    /// Whether it asks about the baseline too.
+    pub fn needs_baseline(&self) -> bool {
+        match self {
+            GateKind::Metric(gate) => gate.needs_baseline,
+            GateKind::Compare(_) => true,
+            GateKind::Trend(gate) => gate.against_baseline,
+            GateKind::Budget(gate) => gate.burn.is_some(),
+            GateKind::Approval(_)
+            | GateKind::Window(_)
+            | GateKind::Http(_)
+            | GateKind::Command(_)
+            | GateKind::Health
+            | GateKind::NotYet { .. } => false,
+        }
+    }
+
+    /// Whether it has nothing to say where no baseline serves beside the candidate.
+    pub fn is_concurrent_only(&self) -> bool {
+        match self {
+            GateKind::Metric(gate) => gate.concurrent_only,
+            // A test of two arms needs two arms.
+            GateKind::Compare(_) => true,
+            GateKind::Trend(_)
+            | GateKind::Budget(_)
+            | GateKind::Approval(_)
+            | GateKind::Window(_)
+            | GateKind::Http(_)
+            | GateKind::Command(_)
+            | GateKind::Health
+            | GateKind::NotYet { .. } => false,
         }
     }
 
@@ -225,6 +303,130 @@ pub struct MetricGate {
     pub needs_baseline: bool,
     /// Left out where no concurrent baseline serves (at 100 %).
     pub concurrent_only: bool,
+}
+
+/// A statistical test of both arms, which serve side by side. It fails once harm beyond `margin` and `floor` is proven, and passes
+/// once harm as large is ruled out; in between it says nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompareGate {
+    pub of: Compared,
+    pub harm: Harm,
+    /// Harm that is allowed, as a part of the baseline.
+    pub margin: f64,
+    /// Harm that is allowed beside it: a part of all requests for counts and buckets, in the metric's unit for a course.
+    pub floor: f64,
+    /// The chance of a false alarm that is this gate's own; none: an equal part of the stage's 1 %.
+    pub alpha: Option<f64>,
+    /// Fewer requests (or points of a course) in either arm are no verdict yet.
+    pub min_samples: u64,
+    /// Whether the split of requests is held against the share first.
+    pub traffic_check: bool,
+}
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Compared {
+    /// Bad requests among all of them; metrics of unit count.
+    Counts { bad: String, total: String },
+    /// How many requests were at most this slow, for each boundary in seconds (and without one: all of them).
+    Buckets { buckets: String, boundaries: Vec<f64> },
+    /// A gauge over time.
+    Course {
+        query: String,
+        test: CourseTest,
+        step: Duration,
+        looks: u32,
+    },
+}
+
+impl Compared {
+    fn metrics(&self) -> Vec<&str> {
+        match self {
+            Compared::Counts { bad, total } => vec![bad, total],
+            Compared::Buckets { buckets, .. } => vec![buckets],
+            Compared::Course { query, .. } => vec![query],
+        }
+    }
+}
+
+/// How two courses are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum CourseTest {
+    /// Means of blocks, with the chance of a false alarm spent over the planned looks.
+    Means,
+    /// Mann and Whitney's test; `effect` is the least probability that a candidate's value exceeds a baseline's.
+    Ranks { effect: f64 },
+}
+
+/// Which way is worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Harm {
+    More,
+    Less,
+    Either,
+}
+
+/// When a rising resource meets its limit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrendGate {
+    pub query: String,
+    /// In the metric's unit.
+    pub limit: f64,
+    /// Exhaustion proven to come sooner fails.
+    pub within: Duration,
+    /// How far back the course reaches, at most; never before the candidate's first traffic.
+    pub window: Duration,
+    pub step: Duration,
+    /// Whether the baseline's course is subtracted: what both arms do is not the candidate's.
+    pub against_baseline: bool,
+    pub block: Block,
+    /// A metric that counts restarts: the course begins after the last one.
+    pub restarts: Option<String>,
+}
+
+/// What stands for a block of neighbouring points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Block {
+    Mean,
+    /// The low point: for heaps that are swept now and then.
+    Minimum,
+}
+
+/// The error budget of an objective, and how fast it burns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetGate {
+    /// The part of requests that must be good, between 0 and 1.
+    pub objective: f64,
+    pub reserve: Option<Reserve>,
+    /// Burn-rate alarms on each arm's own requests.
+    pub burn: Option<Requests>,
+}
+
+/// What is left of the budget of a period; the parts are of the whole budget, and may be below zero.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reserve {
+    pub requests: Requests,
+    pub over: Duration,
+    pub hold_below: Option<f64>,
+    pub ask_below: Option<f64>,
+    /// Below this nothing is released until a person leaves the gate out.
+    pub freeze_below: Option<f64>,
+}
+
+/// Two metrics of unit count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requests {
+    pub good: String,
+    pub total: String,
 }
 
 /// People say yes.

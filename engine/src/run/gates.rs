@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
-use meridian_workflows::plan::{GateId, NodeId, NodeKind};
+use meridian_workflows::plan::{GateId, NodeId, NodeKind, RegionId};
 use meridian_workflows::window::{self, Opening};
 use meridian_workflows::workflow::{Approval, GateKind, Policy, Window};
 
@@ -28,6 +28,9 @@ pub(in crate::run) fn severity(policy: Policy) -> usize {
 
 /// Evidence may reach back this far even where the share changed later: a rate needs a few scrapes.
 const WINDOW_MIN: Duration = Duration::from_secs(30);
+
+/// Counts reach back to the last change of share, and no source is asked for more than this.
+const COUNTED_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// A baseline that has no data is asked about this often; then its gate's policy for missing data decides.
 const BASELINE_TRIES: u64 = 3;
@@ -146,11 +149,11 @@ impl Run {
         gates.sort_unstable();
         gates.dedup();
         let due = gates.into_iter().filter_map(|gate| {
-            let compares = match &self.plan.gate(gate).1.kind {
-                GateKind::Metric(metric) => metric.needs_baseline && !metric.concurrent_only,
-                GateKind::Approval(_) | GateKind::Window(_) | GateKind::Http(_) | GateKind::Command(_) => false,
-                GateKind::NotYet { .. } => false,
-            };
+            // Only a number can be kept and compared with later; counts and courses need both arms at once.
+            let compares = matches!(
+                &self.plan.gate(gate).1.kind,
+                GateKind::Metric(metric) if metric.needs_baseline && !metric.concurrent_only
+            );
             let is_known = state.frozen.iter().any(|(of, _)| *of == gate);
             let slot = self.node(id).gate(Place::Baseline, gate);
             let has_tries = slot.is_none_or(|slot| slot.round < BASELINE_TRIES);
@@ -165,22 +168,24 @@ impl Run {
         let node = self.plan.node(id);
         let region = node.region.map(|region| self.region(region));
         let since = region.and_then(|region| region.shifted_at).unwrap_or(now);
-        let (window, needs_baseline) = match &self.plan.gate(gate).1.kind {
-            GateKind::Metric(metric) => {
-                let window = self
-                    .plan
-                    .workflow()
-                    .metrics
-                    .get(&metric.query)
-                    .map_or(WINDOW_MIN, |metric| metric.window);
-                (window, metric.needs_baseline)
-            }
+        let kind = &self.plan.gate(gate).1.kind;
+        let metrics = &self.plan.workflow().metrics;
+        let (window, since) = match kind {
+            GateKind::Metric(metric) => (
+                metrics.get(&metric.query).map_or(WINDOW_MIN, |metric| metric.window),
+                since,
+            ),
+            GateKind::Compare(_) => (COUNTED_MAX, since),
+            GateKind::Trend(trend) => (trend.window, self.exposed_since(node.region, since)),
+            GateKind::Budget(_) => (COUNTED_MAX, self.exposed_since(node.region, since)),
             GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Approval(_)
             | GateKind::Window(_)
-            | GateKind::NotYet { .. } => (WINDOW_MIN, false),
+            | GateKind::Health
+            | GateKind::NotYet { .. } => (WINDOW_MIN, since),
         };
+        let needs_baseline = kind.needs_baseline();
         let both_serve = region.is_some_and(|region| !region.ordered_share().is_full());
         let baseline = region.and_then(|region| region.baseline.clone());
         let (candidate, baseline) = match place {
@@ -219,14 +224,6 @@ impl Run {
         let gate = self.plan.gate(gate_id).1;
         let node = self.plan.node(id);
         let region = node.region.map(|region| self.region(region));
-        let metric = match &gate.kind {
-            GateKind::Metric(metric) => self.plan.workflow().metrics.get(&metric.query),
-            GateKind::Approval(_)
-            | GateKind::Window(_)
-            | GateKind::Http(_)
-            | GateKind::Command(_)
-            | GateKind::NotYet { .. } => None,
-        };
         let frozen = region
             .and_then(|region| region.frozen.iter().find(|(of, _)| *of == gate_id))
             .map(|(_, sample)| sample);
@@ -235,6 +232,17 @@ impl Run {
             // Before the shift there is no change of share to be newer than; the node's own waiting is the measure.
             _ => Timestamp::MIN,
         };
+        let metrics = &self.plan.workflow().metrics;
+        let circumstances = Circumstances {
+            since,
+            frozen,
+            share: region.map(|region| region.ordered_share()),
+            exposed: self.exposed_since(node.region, since),
+            bake: node.bake,
+            family: self.compared_together(id),
+            ..Circumstances::alone(gate, metrics, now)
+        };
+        let metric = circumstances.metric;
         let judgement = match (place, &reading.answer) {
             (Place::Epilogue | Place::Baseline, Answer::Metric { candidate, .. }) => {
                 let when = match place {
@@ -246,16 +254,7 @@ impl Run {
                     (Some(_) | None, _) => format!("{when}: no data"),
                 })
             }
-            _ => judge(
-                &reading,
-                &Circumstances {
-                    gate,
-                    metric,
-                    since,
-                    now,
-                    frozen,
-                },
-            ),
+            _ => judge(&reading, &circumstances),
         };
         let next_at = self.next_reading(id, place, gate_id, &judgement, now);
         Event::GateRead {
@@ -267,6 +266,29 @@ impl Run {
             at: now,
             next_at,
         }
+    }
+
+    /// When the candidate's first traffic in a region was ordered; `otherwise` where it has had none.
+    fn exposed_since(&self, region: Option<RegionId>, otherwise: Timestamp) -> Timestamp {
+        let stages = self
+            .plan
+            .nodes()
+            .filter(|(_, node)| node.region == region && matches!(node.kind, NodeKind::Stage { .. }));
+        let began = stages.filter_map(|(id, _)| self.node(id).started_at).min();
+        began.unwrap_or(otherwise)
+    }
+
+    /// How many `compare` gates of a node share the stage's chance of a false alarm.
+    fn compared_together(&self, id: NodeId) -> usize {
+        let node = self.plan.node(id);
+        let mut gates: Vec<GateId> = node.watch.iter().chain(&node.after).copied().collect();
+        gates.sort_unstable();
+        gates.dedup();
+        let shares = |gate: &GateId| {
+            let gate = self.plan.gate(*gate).1;
+            matches!(&gate.kind, GateKind::Compare(compare) if compare.alpha.is_none()) && !gate.dry_run
+        };
+        gates.iter().filter(|gate| shares(gate)).count().max(1)
     }
 
     /// One period on; sooner where a breach's `for` or the bake ends before that.
@@ -313,7 +335,13 @@ impl Draft<'_> {
             changed |= match &plan.gate(gate).1.kind {
                 GateKind::Approval(approval) => self.judge_approval(id, place, gate, approval),
                 GateKind::Window(window) => self.judge_window(id, place, gate, window),
-                GateKind::Metric(_) | GateKind::Http(_) | GateKind::Command(_) => false,
+                GateKind::Metric(_)
+                | GateKind::Http(_)
+                | GateKind::Command(_)
+                | GateKind::Compare(_)
+                | GateKind::Trend(_)
+                | GateKind::Budget(_)
+                | GateKind::Health => false,
                 GateKind::NotYet { kind, .. } => self.judge_unavailable(id, place, gate, kind),
             };
         }

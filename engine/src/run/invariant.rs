@@ -8,7 +8,7 @@ use meridian_workflows::plan::{NodeId, NodeKind, RegionId};
 use super::effect::{DesiredState, Place};
 use super::event::{Ending, Event};
 use super::people;
-use super::reading::Answer;
+use super::reading::{Answer, Counts};
 use super::state::{GateState, Life, RegionLife, Resolved, Run, Standing};
 use super::verdict::Level;
 use super::wanted::wanted;
@@ -178,6 +178,12 @@ fn only_evidence_passes(event: &Event) -> Result<(), Violation> {
     };
     let is_evidence = match &reading.answer {
         Answer::Metric { candidate, .. } => candidate.value.is_some_and(f64::is_finite),
+        Answer::Counts { candidate, baseline } => {
+            let is_counted = |counts: &Counts| counts.total.value.is_some_and(|total| total.is_finite() && total > 0.0);
+            is_counted(candidate) && baseline.as_ref().is_some_and(is_counted)
+        }
+        Answer::Course { candidate, .. } => !candidate.points.is_empty(),
+        Answer::Budget { reserve, burn } => reserve.is_some() || !burn.is_empty(),
         Answer::Check { passed, .. } => *passed,
         Answer::Error { .. } => false,
     };

@@ -2,12 +2,24 @@
 //!
 //! A pass needs non-empty evidence newer than the last change of share; everything that is unknown follows the gate's policy.
 
+mod budget;
+mod compared;
+mod counts;
+mod course;
+mod metric;
+#[cfg(test)]
+mod tests;
+mod trend;
+
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
-use meridian_workflows::expression::{Expression, Problem, Scope, Unit, Values};
-use meridian_workflows::workflow::{Gate, GateKind, Metric, MetricGate, MetricUnit, Policy};
+use meridian_workflows::expression::{Scope, Unit};
+use meridian_workflows::share::Share;
+use meridian_workflows::workflow::{Gate, GateKind, Metric, MetricUnit, Policy};
 
-use super::mutant::{Mutant, is_on};
+pub use self::budget::ALARMS;
 use super::reading::{Answer, Reading, Sample};
 use super::verdict::{Judgement, Level};
 
@@ -22,6 +34,34 @@ pub struct Circumstances<'a> {
     pub now: Timestamp,
     /// The baseline's last sample while both versions served; used, and named so, where no concurrent one was read.
     pub frozen: Option<&'a Sample>,
+    /// The metrics of the plan: a gate may read several.
+    pub metrics: &'a BTreeMap<String, Metric>,
+    /// The candidate's share of live traffic; none where no region is judged.
+    pub share: Option<Share>,
+    /// When the candidate first served traffic in the region.
+    pub exposed: Timestamp,
+    /// How long the node bakes: what is planned to be seen.
+    pub bake: Duration,
+    /// How many `compare` gates without a chance of their own share the stage's chance of a false alarm.
+    pub family: usize,
+}
+
+impl<'a> Circumstances<'a> {
+    /// Those of a gate that stands alone: nothing frozen, no share, all of the past counts.
+    pub fn alone(gate: &'a Gate, metrics: &'a BTreeMap<String, Metric>, now: Timestamp) -> Circumstances<'a> {
+        Circumstances {
+            gate,
+            metric: gate.kind.metrics().first().and_then(|name| metrics.get(*name)),
+            since: Timestamp::MIN,
+            now,
+            frozen: None,
+            metrics,
+            share: None,
+            exposed: Timestamp::MIN,
+            bake: Duration::ZERO,
+            family: 1,
+        }
+    }
 }
 
 /// Judges one reading.
@@ -29,7 +69,7 @@ pub fn judge(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
     match (&reading.answer, &of.gate.kind) {
         (Answer::Error { why }, _) => Judgement::unknown(Level::Error, of.gate.on_error, why.clone()),
         (Answer::Check { passed: false, detail }, _) => Judgement::fail(failing(of.gate.on_fail), detail.clone()),
-        (Answer::Check { passed: true, detail }, GateKind::Http(_) | GateKind::Command(_)) => {
+        (Answer::Check { passed: true, detail }, GateKind::Http(_) | GateKind::Command(_) | GateKind::Health) => {
             if reading.at < of.since {
                 Judgement::pending(format!("{detail}, before the share changed"))
             } else {
@@ -37,14 +77,35 @@ pub fn judge(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
             }
         }
         (Answer::Metric { candidate, baseline }, GateKind::Metric(gate)) => match of.metric {
-            Some(metric) => metric_judgement(gate, metric, reading.at, candidate, baseline.as_ref(), of),
-            None => Judgement::unknown(
-                Level::Error,
-                of.gate.on_error,
-                format!("the metric `{}` is not in the plan", gate.query),
-            ),
+            Some(metric) => metric::judged(gate, metric, reading.at, candidate, baseline.as_ref(), of),
+            None => not_in_the_plan(&gate.query, of),
         },
-        (Answer::Check { .. } | Answer::Metric { .. }, kind) => Judgement::unknown(
+        (Answer::Counts { candidate, baseline }, GateKind::Compare(gate)) => {
+            counts::judged(gate, candidate, baseline.as_ref(), of)
+        }
+        (
+            Answer::Course {
+                candidate, baseline, ..
+            },
+            GateKind::Compare(gate),
+        ) => course::judged(gate, candidate, baseline.as_ref(), of),
+        (
+            Answer::Course {
+                candidate,
+                baseline,
+                restarts,
+            },
+            GateKind::Trend(gate),
+        ) => trend::judged(gate, candidate, baseline.as_ref(), restarts.as_ref(), of),
+        (Answer::Budget { reserve, burn }, GateKind::Budget(gate)) => budget::judged(gate, reserve.as_ref(), burn, of),
+        (
+            Answer::Check { .. }
+            | Answer::Metric { .. }
+            | Answer::Counts { .. }
+            | Answer::Course { .. }
+            | Answer::Budget { .. },
+            kind,
+        ) => Judgement::unknown(
             Level::Error,
             of.gate.on_error,
             format!("the answer does not fit a gate of kind `{}`", kind.name()),
@@ -57,118 +118,28 @@ fn failing(policy: Policy) -> Policy {
     policy.max(Policy::Hold)
 }
 
-fn metric_judgement(
-    gate: &MetricGate,
-    metric: &Metric,
-    at: Timestamp,
-    candidate: &Sample,
-    baseline: Option<&Sample>,
-    of: &Circumstances<'_>,
-) -> Judgement {
-    let lived = Duration::between(of.since, at);
-    let unknown = |level: Level, because: String| {
-        // Right after a change of share telemetry has to catch up first.
-        let grace = metric.window.max(of.gate.every.saturating_mul(2));
-        if level == Level::NoData && lived < grace {
-            return Judgement::pending(format!("{because}; {lived} at this share"));
-        }
-        let policy = if level == Level::NoData {
-            of.gate.on_no_data
-        } else {
-            of.gate.on_error
-        };
-        Judgement::unknown(level, policy, because)
-    };
-    let candidate_value = match usable(candidate, "candidate", of) {
-        Ok(value) => value,
-        Err((level, because)) => return unknown(level, because),
-    };
-    if let Some(samples_min) = gate.min_samples {
-        match candidate.samples {
-            None => return unknown(Level::NoData, "the number of samples is not known".to_owned()),
-            Some(samples) if samples.is_nan() => {
-                return unknown(Level::NoData, "the number of samples is not a number".to_owned());
-            }
-            Some(samples) if samples < samples_min as f64 && !is_on(Mutant::IgnoresMinSamples) => {
-                return Judgement::pending(format!("{} of {samples_min} samples", samples.max(0.0).floor()));
-            }
-            Some(_) => {}
-        }
-    }
-    let mut values = Values::new()
-        .with("candidate", candidate_value)
-        .with("samples", candidate.samples.unwrap_or(f64::NAN));
-    let mut compared = String::new();
-    if gate.needs_baseline {
-        let (sample, label) = match (baseline, of.frozen) {
-            (Some(sample), _) => (sample, "baseline"),
-            (None, Some(sample)) => (sample, "baseline, frozen when it last served"),
-            (None, None) => return unknown(Level::NoData, "there is no reading of the baseline".to_owned()),
-        };
-        // A frozen sample is old by definition; only its number matters.
-        let value = match sample.value.filter(|value| value.is_finite()) {
-            Some(value) => value,
-            None => return unknown(Level::NoData, "the baseline has no data".to_owned()),
-        };
-        values = values.with("baseline", value);
-        compared = format!(", {label} {}", shown(value, &metric.unit));
-    }
-    let reading = format!("candidate {}{compared}", shown(candidate_value, &metric.unit));
-    let scope = scope(&metric.unit);
-    for (threshold, policy) in [
-        (&gate.rollback_when, Policy::Rollback),
-        (&gate.ask_when, Policy::Ask),
-        (&gate.hold_when, Policy::Hold),
-    ] {
-        let Some(source) = threshold else { continue };
-        match holds(source, &scope, &values) {
-            Ok(true) => return Judgement::fail(policy, format!("{reading}: {source}")),
-            Ok(false) => {}
-            Err(why) => return unknown(Level::Error, format!("`{source}` cannot be judged: {why}")),
-        }
-    }
-    let evidence_min = metric.window.min(of.gate.every);
-    if lived < evidence_min {
-        return Judgement::pending(format!("{reading}; {lived} of {evidence_min} at this share"));
-    }
-    Judgement::pass(reading)
+/// A metric that the gate names and the plan does not have.
+fn not_in_the_plan(name: &str, of: &Circumstances<'_>) -> Judgement {
+    let because = format!("the metric `{name}` is not in the plan");
+    Judgement::unknown(Level::Error, of.gate.on_error, because)
 }
 
-/// The number of a sample that can be judged.
-fn usable(sample: &Sample, arm: &str, of: &Circumstances<'_>) -> Result<f64, (Level, String)> {
-    let value = match sample.value {
-        None if is_on(Mutant::PassesNoData) => 0.0,
-        None => return Err((Level::NoData, format!("the {arm} has no data"))),
-        Some(value) if value.is_nan() && is_on(Mutant::PassesNan) => 0.0,
-        Some(value) if value.is_nan() => {
-            return Err((
-                Level::NoData,
-                format!("the {arm}'s value is not a number (no traffic?)"),
-            ));
+/// What is not known follows the gate's policy for it; right after a change of share telemetry has to catch up first, for as long as `grace`.
+fn unknown(level: Level, because: String, grace: Duration, of: &Circumstances<'_>) -> Judgement {
+    let lived = Duration::between(of.since, of.now);
+    let grace = grace.max(of.gate.every.saturating_mul(2));
+    match level {
+        Level::NoData if lived < grace => Judgement::pending(format!("{because}; {lived} at this share")),
+        Level::NoData => Judgement::unknown(level, of.gate.on_no_data, because),
+        Level::Inconclusive => Judgement::unknown(level, failing(of.gate.on_inconclusive), because),
+        Level::Pass | Level::Pending | Level::Error | Level::Fail => {
+            Judgement::unknown(Level::Error, of.gate.on_error, because)
         }
-        Some(value) if value.is_infinite() => return Err((Level::Error, format!("the {arm}'s value is infinite"))),
-        Some(value) => value,
-    };
-    let stale_after = of.gate.every.max(STEP_ASSUMED).saturating_mul(2);
-    match sample.at {
-        Some(at) if Duration::between(at, of.now) > stale_after => Err((
-            Level::NoData,
-            format!("the {arm}'s newest data is {} old", Duration::between(at, of.now)),
-        )),
-        Some(_) | None => Ok(value),
     }
 }
 
 /// A source's step where nothing tells it: Prometheus' customary slowest scrape. Data older than two steps is stale.
 const STEP_ASSUMED: Duration = Duration::from_secs(60);
-
-fn holds(source: &str, scope: &Scope, values: &Values) -> Result<bool, String> {
-    let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    let predicate = Expression::parse(source)
-        .and_then(|expression| expression.predicate(scope))
-        .map_err(told)?;
-    predicate.holds(values).map_err(|error| error.to_string())
-}
 
 /// What thresholds may name: both arms in the metric's unit, and the number of samples.
 pub fn scope(unit: &MetricUnit) -> Scope {

@@ -1,6 +1,7 @@
 //! What the world answered to one question of a gate: raw evidence, not yet judged.
 
 use jiff::Timestamp;
+use meridian_workflows::duration::Duration;
 use serde::{Deserialize, Serialize};
 
 /// One answer, with the instant at which it was taken.
@@ -20,11 +21,58 @@ pub enum Answer {
         candidate: Sample,
         baseline: Option<Sample>,
     },
+    /// Requests since the share last changed, one count an arm.
+    Counts {
+        candidate: Counts,
+        baseline: Option<Counts>,
+    },
+    /// A gauge over time, an arm each; `restarts` counts the candidate's, where the gate asks for it.
+    Course {
+        candidate: Course,
+        baseline: Option<Course>,
+        restarts: Option<Course>,
+    },
+    /// Requests over several windows.
+    Budget { reserve: Option<Counts>, burn: Vec<Burn> },
     /// A question with yes or no (HTTP check, command); `detail` says what came back, in a short line.
     Check { passed: bool, detail: String },
     /// The question could not be answered; `why` is a lower-case phrase without secrets.
     Error { why: String },
 }
+
+/// All requests of one arm in a window, and parts of them: the bad ones, or those that were at most so slow for each boundary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// How far back was counted.
+    pub window: Duration,
+    pub total: Sample,
+    pub parts: Vec<Sample>,
+}
+
+/// One pair of windows of a burn-rate alarm; the parts are the bad requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Burn {
+    pub long: Counts,
+    pub short: Counts,
+    /// The baseline's requests in the long window, where it serves too.
+    pub baseline: Option<Counts>,
+}
+
+/// The course of a gauge, oldest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Course {
+    /// The query as it was sent.
+    pub query: String,
+    pub step: Duration,
+    pub points: Vec<Point>,
+}
+
+/// One finite value of a course; what a source gave as NaN is a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point(pub Timestamp, pub f64);
 
 /// One arm's number.
 ///

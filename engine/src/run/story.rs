@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::{NodeId, Plan};
+use meridian_workflows::share::Share;
 use meridian_workflows::workflow::{
     Approval, Exposure, Gate, GateKind, Metric, MetricGate, MetricUnit, OnConflict, Phase, Policy, Region, Release,
     Rollback, Scope, Source, Stage, Workflow,
@@ -115,6 +116,8 @@ pub fn gate(kind: GateKind) -> Gate {
         on_no_data: Policy::Hold,
         on_error: Policy::Hold,
         on_fail: Policy::Rollback,
+        on_inconclusive: Policy::Hold,
+        from: Share::ZERO,
         hold_for: secs(3600),
         dry_run: false,
     }

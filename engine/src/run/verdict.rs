@@ -21,13 +21,83 @@ pub enum Level {
 ///
 /// *Guarantees*: one with [`Level::Pass`] is made only by [`super::judge`], out of non-empty evidence newer than the last
 /// change of share: there is no other constructor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Judgement {
     level: Level,
     /// What follows if it stays so; none for a pass and while pending.
     policy: Option<Policy>,
     because: String,
+    /// The arithmetic behind it, where a test was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grounds: Option<Grounds>,
+}
+
+/// What a test found and what it was held against; with the reading beside it in the journal, anybody can work it out again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Grounds {
+    /// The test's name, as in `sequential count test`.
+    pub test: String,
+    pub statistic: f64,
+    /// Beyond this the test says that there is harm.
+    pub threshold: f64,
+    /// The chance of a false alarm that this look could spend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+    /// The harm as found, and the least and most that the evidence allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+}
+
+/// An estimate between two bounds, in the unit of what is compared. Bounds are left out where the evidence sets none.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Effect {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    pub estimate: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+}
+
+impl Grounds {
+    /// Numbers that JSON can keep: a statistic beyond all numbers is the largest one.
+    pub(in crate::run) fn new(test: &str, statistic: f64, threshold: f64) -> Grounds {
+        let finite = |number: f64| {
+            if number.is_nan() {
+                0.0
+            } else {
+                number.clamp(f64::MIN, f64::MAX)
+            }
+        };
+        Grounds {
+            test: test.to_owned(),
+            statistic: finite(statistic),
+            threshold: finite(threshold),
+            alpha: None,
+            effect: None,
+        }
+    }
+
+    pub(in crate::run) fn spending(self, alpha: f64) -> Grounds {
+        Grounds {
+            alpha: Some(alpha),
+            ..self
+        }
+    }
+
+    pub(in crate::run) fn finding(self, low: f64, estimate: f64, high: f64) -> Grounds {
+        let finite = |number: f64| number.is_finite().then_some(number);
+        Grounds {
+            effect: finite(estimate).map(|estimate| Effect {
+                low: finite(low),
+                estimate,
+                high: finite(high),
+            }),
+            ..self
+        }
+    }
 }
 
 impl Judgement {
@@ -37,6 +107,7 @@ impl Judgement {
             level: Level::Pass,
             policy: None,
             because,
+            grounds: None,
         }
     }
 
@@ -45,6 +116,7 @@ impl Judgement {
             level: Level::Pending,
             policy: None,
             because,
+            grounds: None,
         }
     }
 
@@ -53,6 +125,7 @@ impl Judgement {
             level: Level::Fail,
             policy: Some(policy),
             because,
+            grounds: None,
         }
     }
 
@@ -67,7 +140,20 @@ impl Judgement {
             level,
             policy: Some(policy),
             because,
+            grounds: None,
         }
+    }
+
+    /// The same with the arithmetic behind it.
+    pub(in crate::run) fn on(self, grounds: Grounds) -> Judgement {
+        Judgement {
+            grounds: Some(grounds),
+            ..self
+        }
+    }
+
+    pub fn grounds(&self) -> Option<&Grounds> {
+        self.grounds.as_ref()
     }
 
     pub fn level(&self) -> Level {

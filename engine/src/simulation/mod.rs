@@ -4,6 +4,7 @@
 //! back the journal that such a run would have written. The same arguments give the same journal.
 
 pub mod cloud;
+pub mod evidence;
 pub mod script;
 pub mod simulate;
 pub mod telemetry;

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::{GateId, NodeId, Plan};
+use meridian_workflows::share::Share;
 use meridian_workflows::workflow::{Approval, GateKind};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::cloud::{Applied, Cloud};
+use super::evidence::Scene;
 use super::script::{FaultKind, Script};
 use super::telemetry::{self, Values};
 use crate::ports::provider::Fence;
 use crate::run::decide::Input;
-use crate::run::effect::{Ask, Effect, EffectKey, Outcome, Place};
+use crate::run::effect::{Arms, Ask, Effect, EffectKey, Outcome, Place};
 use crate::run::entry::{Broken, Entry, Hash};
 use crate::run::people::{Waiting, waiting};
 use crate::run::reading::{Answer, Reading};
@@ -287,14 +289,14 @@ impl<'a> Simulation<'a> {
                     .map(|_| "simulated: the order never converges");
                 Outcome::Progress(self.cloud.ensure(*region, desired, fence, self.now, stuck))
             }
-            Ask::Read { node, gate, .. } => {
+            Ask::Read { node, gate, arms } => {
                 let place = match effect.key {
                     EffectKey::Read { place, .. } => place,
                     _ => Place::Watch,
                 };
                 Outcome::Read(Reading {
                     at: self.now,
-                    answer: self.answer_of(*node, *gate, place),
+                    answer: self.answer_of(*node, *gate, place, arms),
                 })
             }
         }
@@ -317,12 +319,17 @@ impl<'a> Simulation<'a> {
             .chain(&of.after)
             .any(|gate| match &self.plan.gate(*gate).1.kind {
                 GateKind::Metric(_) => self.values.get(gate).is_some_and(|(_, breaching)| breaching.is_some()),
-                GateKind::Http(_) | GateKind::Command(_) => true,
+                GateKind::Http(_)
+                | GateKind::Command(_)
+                | GateKind::Compare(_)
+                | GateKind::Trend(_)
+                | GateKind::Budget(_)
+                | GateKind::Health => true,
                 GateKind::Approval(_) | GateKind::Window(_) | GateKind::NotYet { .. } => false,
             })
     }
 
-    fn answer_of(&self, node: NodeId, gate: GateId, place: Place) -> Answer {
+    fn answer_of(&self, node: NodeId, gate: GateId, place: Place, arms: &Arms) -> Answer {
         let breaches = self
             .script
             .faults
@@ -332,6 +339,19 @@ impl<'a> Simulation<'a> {
         let breaches =
             breaches && matches!(place, Place::Watch | Place::After) && self.run.node(node).life != Life::Moving;
         let definition = self.plan.gate(gate).1;
+        let scene = Scene {
+            plan: &self.plan,
+            gate: definition,
+            arms,
+            share: arms
+                .region
+                .map_or(Share::ZERO, |region| self.run.region(region).ordered_share()),
+            breaches,
+            now: self.now,
+        };
+        if let Some(answer) = scene.answer() {
+            return answer;
+        }
         match (&definition.kind, breaches) {
             (GateKind::Metric(_), _) => {
                 let (healthy, breaching) = self.values.get(&gate).copied().unwrap_or_default();

@@ -24,7 +24,7 @@ const WORSE: [f64; 16] = [
 ];
 
 /// What a healthy service usually shows, in the metric's unit.
-fn usual(unit: &MetricUnit) -> f64 {
+pub(super) fn usual(unit: &MetricUnit) -> f64 {
     match unit {
         MetricUnit::Ratio => 0.001,
         MetricUnit::Percent => 0.1,
@@ -71,32 +71,22 @@ fn find(
     fits: impl Fn(&Judgement) -> bool,
 ) -> Option<Values> {
     let (_, definition) = plan.gate(gate);
-    let metric = metric(plan, definition)?;
+    metric(plan, definition)?;
     let now = Timestamp::UNIX_EPOCH;
     pairs.find(|values| {
         let reading = Reading {
             at: now,
             answer: answer(definition, *values, now),
         };
-        let since = Timestamp::MIN;
-        fits(&judge(
-            &reading,
-            &Circumstances {
-                gate: definition,
-                metric: Some(metric),
-                since,
-                now,
-                frozen: None,
-            },
-        ))
+        let of = Circumstances::alone(definition, &plan.workflow().metrics, now);
+        fits(&judge(&reading, &of))
     })
 }
 
 fn metric<'a>(plan: &'a Plan, gate: &Gate) -> Option<&'a Metric> {
     match &gate.kind {
         GateKind::Metric(metric) => plan.workflow().metrics.get(&metric.query),
-        GateKind::Approval(_) | GateKind::Window(_) | GateKind::Http(_) | GateKind::Command(_) => None,
-        GateKind::NotYet { .. } => None,
+        _ => None,
     }
 }
 
@@ -104,8 +94,7 @@ fn metric<'a>(plan: &'a Plan, gate: &Gate) -> Option<&'a Metric> {
 pub fn answer(gate: &Gate, values: Values, now: Timestamp) -> Answer {
     let samples = match &gate.kind {
         GateKind::Metric(metric) => metric.min_samples.unwrap_or(0).saturating_mul(2).max(1_000),
-        GateKind::Approval(_) | GateKind::Window(_) | GateKind::Http(_) | GateKind::Command(_) => 1_000,
-        GateKind::NotYet { .. } => 1_000,
+        _ => 1_000,
     };
     let sample = |value: f64| Sample {
         value: Some(value),

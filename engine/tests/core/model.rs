@@ -604,6 +604,8 @@ fn gate(kind: GateKind) -> Gate {
         on_no_data: Policy::Hold,
         on_error: Policy::Hold,
         on_fail: Policy::Rollback,
+        on_inconclusive: Policy::Hold,
+        from: Share::ZERO,
         hold_for: secs(20),
         dry_run: false,
     }

@@ -243,6 +243,8 @@ impl Maker {
             on_no_data: self.one(&any),
             on_error: self.one(&any),
             on_fail: self.one(&[Policy::Hold, Policy::Ask, Policy::Rollback]),
+            on_inconclusive: Policy::Hold,
+            from: Share::ZERO,
             hold_for: self.between(20, 200),
             dry_run: self.chance(10),
         }

@@ -14,6 +14,7 @@ use meridian_engine::ports::secret::{Secret, Secrets};
 use meridian_engine::run::reading::Answer;
 use meridian_engine::run::version::Version;
 use meridian_workflows::duration::Duration;
+use meridian_workflows::share::Share;
 use meridian_workflows::workflow::{CommandGate, Gate, GateKind, HttpGate, Policy, Text, Workflow};
 use serde_json::json;
 use tokio::time::Instant;
@@ -58,6 +59,8 @@ fn definition(kind: GateKind, timeout: Duration) -> Gate {
         on_no_data: Policy::Hold,
         on_error: Policy::Hold,
         on_fail: Policy::Rollback,
+        on_inconclusive: Policy::Hold,
+        from: Share::ZERO,
         hold_for: Duration::from_secs(60),
         dry_run: false,
     }

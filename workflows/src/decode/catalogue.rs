@@ -86,16 +86,15 @@ impl Catalogue {
             let feature = format!("the gate kind `{}`", placed.gate.kind.name());
             cx.check_availability(placed.availability, &placed.definition.key, feature);
             used.gates.insert(name.clone(), placed.gate.clone());
-            match &placed.gate.kind {
-                GateKind::Metric(gate) => self.use_metric(&gate.query, &mut used, cx),
-                GateKind::Window(window) => {
-                    let calendars = window
-                        .calendars
-                        .iter()
-                        .filter_map(|name| Some((name.clone(), self.calendars.get(name)?.clone())));
-                    used.calendars.extend(calendars);
-                }
-                GateKind::Approval(_) | GateKind::Http(_) | GateKind::Command(_) | GateKind::NotYet { .. } => {}
+            for metric in placed.gate.kind.metrics() {
+                self.use_metric(metric, &mut used, cx);
+            }
+            if let GateKind::Window(window) = &placed.gate.kind {
+                let calendars = window
+                    .calendars
+                    .iter()
+                    .filter_map(|name| Some((name.clone(), self.calendars.get(name)?.clone())));
+                used.calendars.extend(calendars);
             }
         }
         for (name, (chosen, definition)) in self

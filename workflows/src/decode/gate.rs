@@ -8,10 +8,11 @@ use crate::decode::context::Context;
 use crate::decode::definitions::{Definition, Definitions};
 use crate::decode::fields::Fields;
 use crate::decode::shape::{Form, Shape, optional};
-use crate::decode::{approval, expressions, http, metric, threshold, value, window};
+use crate::decode::{approval, budget, compare, expressions, http, metric, threshold, trend, value, window};
 use crate::diagnostic::{Code, Diagnostic, suggestion};
 use crate::document::node::{Entry, Map, Node, Value};
 use crate::duration::Duration;
+use crate::share::Share;
 use crate::vocabulary::Availability;
 use crate::workflow::{Calendar, Gate, GateKind, Policy, Text};
 
@@ -50,10 +51,22 @@ pub static GATE: Shape = Shape {
             Form::Either(&[Form::Object(&http::COMMAND), Form::List(&Form::Template)]),
             "a program's exit code",
         ),
-        optional("compare", Form::Anything, "a statistical test of both arms"),
-        optional("trend", Form::Anything, "projected exhaustion of a resource"),
-        optional("budget", Form::Anything, "the error budget of an objective"),
-        optional("health", Form::Anything, "the provider's own health"),
+        optional(
+            "compare",
+            Form::Object(&compare::COMPARE),
+            "a statistical test of both arms",
+        ),
+        optional(
+            "trend",
+            Form::Object(&trend::TREND),
+            "projected exhaustion of a resource",
+        ),
+        optional(
+            "budget",
+            Form::Object(&budget::BUDGET),
+            "the error budget of an objective",
+        ),
+        optional("health", Form::Object(&HEALTH), "the provider's own health"),
         optional("signal", Form::Anything, "an external system posts"),
         optional("completed", Form::Anything, "another workflow's run has completed"),
         optional("lock", Form::Anything, "a lock that only one run holds"),
@@ -96,6 +109,16 @@ pub static GATE: Shape = Shape {
             "another word for onFail",
         ),
         optional(
+            "onInconclusive",
+            Form::Choice(&["hold", "ask", "rollback"]),
+            "what enough evidence that says neither yes nor no leads to (default hold)",
+        ),
+        optional(
+            "from",
+            Form::Share,
+            "left out of stages below this share of live traffic (default 0%)",
+        ),
+        optional(
             "holdFor",
             Form::Duration,
             "a hold lasts at most this long, then the run needs attention (default 24h)",
@@ -106,6 +129,13 @@ pub static GATE: Shape = Shape {
             "judged and recorded, never acts (default false)",
         ),
     ],
+};
+
+static HEALTH: Shape = Shape {
+    name: "a `health` gate",
+    summary: "The platform has nothing left to do in the region and complains of nothing.",
+    one_of: &[],
+    keys: &[],
 };
 
 const POLICIES: &[(&str, Policy)] = &[
@@ -158,6 +188,10 @@ pub fn read(name: &str, definition: &Definition, referred: &Referred<'_>, cx: &m
         ("window", Availability::Available) => GateKind::Window(window::read(settings, referred, cx)?),
         ("http", Availability::Available) => GateKind::Http(http::read(settings, cx)?),
         ("command", Availability::Available) => GateKind::Command(http::command(settings, cx)?),
+        ("compare", Availability::Available) => GateKind::Compare(compare::read(settings, referred, cx)?),
+        ("trend", Availability::Available) => GateKind::Trend(trend::read(settings, referred, cx)?),
+        ("budget", Availability::Available) => GateKind::Budget(budget::read(settings, referred, cx)?),
+        ("health", Availability::Available) => health(settings, cx)?,
         (kind, _) => GateKind::NotYet {
             kind: kind.to_owned(),
             settings: value::json(settings),
@@ -169,6 +203,14 @@ pub fn read(name: &str, definition: &Definition, referred: &Referred<'_>, cx: &m
         definition: definition.clone(),
         availability,
     })
+}
+
+/// `health: {}`, or the key alone.
+fn health(settings: &Node, cx: &mut Context<'_>) -> Option<GateKind> {
+    if !matches!(settings.value, Value::Null) {
+        Fields::read(settings, &HEALTH, cx)?;
+    }
+    Some(GateKind::Health)
 }
 
 /// The one kind key of a gate.
@@ -232,10 +274,16 @@ fn needs_region(kind: &GateKind, referred: &Referred<'_>) -> bool {
         })
     };
     match kind {
-        GateKind::Metric(gate) => referred
-            .metrics
-            .get(&gate.query)
-            .is_some_and(|metric| metric.needs_region),
+        GateKind::Metric(_) | GateKind::Trend(_) => kind.metrics().into_iter().any(|name| {
+            let metric = referred.metrics.get(name);
+            metric.is_some_and(|metric| metric.needs_region)
+        }),
+        GateKind::Budget(gate) => {
+            let metrics = kind.metrics();
+            let mut placed = metrics.iter().filter_map(|name| referred.metrics.get(*name));
+            gate.burn.is_some() || placed.any(|metric| metric.needs_region)
+        }
+        GateKind::Compare(_) | GateKind::Health => true,
         GateKind::Http(gate) => {
             let texts = std::iter::once(&gate.url).chain(&gate.body);
             texts.into_iter().any(|text| expressions::needs_region(text)) || any_text(&gate.headers)
@@ -266,6 +314,10 @@ fn common(kind: GateKind, fields: &Fields<'_>, cx: &mut Context<'_>) -> Gate {
         );
         cx.report(Diagnostic::new(Code::FOR_BELOW_EVERY, node.place.clone(), message).hint(hint));
     }
+    let from = fields
+        .get("from")
+        .and_then(|node| value::share(node, cx))
+        .unwrap_or(Share::ZERO);
     let initial_delay = one_of_two(fields, "initialDelay", "warmup", cx);
     let on_fail = one_of_two(fields, "onFail", "severity", cx);
     Gate {
@@ -282,6 +334,8 @@ fn common(kind: GateKind, fields: &Fields<'_>, cx: &mut Context<'_>) -> Gate {
         on_no_data: on_no_data(fields, cx),
         on_error: policy(fields.get("onError"), Policy::Hold, cx),
         on_fail: policy(on_fail, Policy::Rollback, cx),
+        on_inconclusive: policy(fields.get("onInconclusive"), Policy::Hold, cx),
+        from,
         hold_for: fields.duration("holdFor", cx).unwrap_or(Duration::from_secs(24 * 3600)),
         dry_run: fields.boolean("dryRun", cx).unwrap_or(false),
     }

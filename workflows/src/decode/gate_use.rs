@@ -94,18 +94,39 @@ fn fits(name: &str, place: &Place, using: Use, gates: &GateNames<'_>, cx: &mut C
         }
         return false;
     };
-    let misplaced = match (&gate.gate.kind, using) {
+    let reason = match (&gate.gate.kind, using) {
         (GateKind::Approval(_), Use::Watch) => Some("people are asked once, they cannot be watched"),
         (GateKind::Window(_), Use::Watch) => {
             Some("a window that closes never interrupts a stage, it only guards the next rise")
         }
         (GateKind::Approval(_) | GateKind::Window(_), Use::Before | Use::After)
-        | (GateKind::Metric(_) | GateKind::Http(_) | GateKind::Command(_) | GateKind::NotYet { .. }, _) => None,
+        | (
+            GateKind::Metric(_)
+            | GateKind::Http(_)
+            | GateKind::Command(_)
+            | GateKind::Budget(_)
+            | GateKind::Health
+            | GateKind::NotYet { .. },
+            _,
+        )
+        | (GateKind::Compare(_) | GateKind::Trend(_), Use::Watch | Use::After) => None,
+        (GateKind::Compare(_) | GateKind::Trend(_), Use::Before) => {
+            return misplaced(
+                name,
+                place,
+                using,
+                "before its stage the candidate has no traffic to judge",
+                "watch",
+                cx,
+            );
+        }
     };
-    if let Some(reason) = misplaced {
-        let message = format!("the gate `{name}` cannot be used in `watch`: {reason}");
-        cx.report(Diagnostic::new(Code::GATE_MISPLACED, place.clone(), message).hint("name it in `before` instead"));
-        return false;
-    }
-    true
+    reason.is_none_or(|reason| misplaced(name, place, using, reason, "before", cx))
+}
+
+fn misplaced(name: &str, place: &Place, using: Use, reason: &str, instead: &str, cx: &mut Context<'_>) -> bool {
+    let message = format!("the gate `{name}` cannot be used in `{}`: {reason}", using.key());
+    let hint = format!("name it in `{instead}` instead");
+    cx.report(Diagnostic::new(Code::GATE_MISPLACED, place.clone(), message).hint(hint));
+    false
 }

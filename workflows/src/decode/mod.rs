@@ -1,9 +1,11 @@
 //! From documents to a Workflow: everything resolved, every problem of a file at once, each at the value that has it.
 
 mod approval;
+mod budget;
 mod built_in;
 mod catalogue;
 mod coherence;
+mod compare;
 mod context;
 mod definitions;
 mod envelope;
@@ -28,6 +30,7 @@ mod stage;
 mod strategy;
 mod substitution;
 mod threshold;
+mod trend;
 mod value;
 mod window;
 mod workflow;

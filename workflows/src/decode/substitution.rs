@@ -70,7 +70,8 @@ impl Bindings {
             .clone()
             .with("arm", expressions::arm())
             .with("region", expressions::region())
-            .with("window", Type::String);
+            .with("window", Type::String)
+            .with("le", Type::String);
         Bindings {
             settled,
             read_time,

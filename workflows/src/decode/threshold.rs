@@ -7,7 +7,8 @@ use crate::decode::shape::{Form, Shape, optional, required};
 use crate::decode::{expressions, metric, value};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::node::Node;
-use crate::workflow::MetricGate;
+use crate::document::source::Place;
+use crate::workflow::{MetricGate, MetricUnit};
 
 pub static METRIC_GATE: Shape = Shape {
     name: "a `metric` gate",
@@ -79,6 +80,58 @@ pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Optio
     })
 }
 
+/// The name that stands under `key`, with its metric.
+pub fn named<'a>(
+    fields: &Fields<'_>,
+    key: &'static str,
+    referred: &'a Referred<'_>,
+    cx: &mut Context<'_>,
+) -> Option<(String, &'a metric::Placed)> {
+    let node = fields.get(key)?;
+    let name = value::text(node, cx)?;
+    let metric = find(&name, node, referred, cx)?;
+    Some((name, metric))
+}
+
+/// A metric that counts events, with the arm in its query when it has to tell arms apart.
+pub fn counting(
+    fields: &Fields<'_>,
+    key: &'static str,
+    per_arm: bool,
+    referred: &Referred<'_>,
+    cx: &mut Context<'_>,
+) -> Option<String> {
+    let (name, metric) = named(fields, key, referred, cx)?;
+    let place = fields.get(key)?.place.clone();
+    if metric.metric.unit != MetricUnit::Count {
+        cx.report(
+            Diagnostic::new(
+                Code::QUANTITY,
+                place.clone(),
+                format!("the metric `{name}` does not count events"),
+            )
+            .and(metric.query.first_line(), "the metric")
+            .hint("a metric with `unit: count`, as in `sum(increase(http_requests_total{…}[${{ window }}]))`"),
+        );
+    }
+    if per_arm {
+        check_arm(&place, metric, cx);
+    }
+    Some(name)
+}
+
+/// Reports a metric that reads the same for both arms.
+pub fn check_arm(place: &Place, metric: &metric::Placed, cx: &mut Context<'_>) {
+    if !metric.mentions_arm {
+        let message = "both arms would read the same number: the metric's query does not mention the arm";
+        cx.report(
+            Diagnostic::new(Code::BASELINE_WITHOUT_ARM, place.clone(), message)
+                .and(metric.query.first_line(), "the query")
+                .hint("select one arm's telemetry in the query, as in `version=\"${{ arm.version }}\"`"),
+        );
+    }
+}
+
 /// The metric of that name. One that was written but could not be read has been reported already.
 fn find<'a>(name: &str, query: &Node, referred: &'a Referred<'_>, cx: &mut Context<'_>) -> Option<&'a metric::Placed> {
     let found = referred.metrics.get(name);
@@ -118,13 +171,8 @@ struct Threshold {
 fn threshold(node: &Node, metric: &metric::Placed, cx: &mut Context<'_>) -> Option<Threshold> {
     let expression = expressions::condition(node, &expressions::thresholds(&metric.metric.unit), cx)?;
     let needs_baseline = expression.mentions("baseline");
-    if needs_baseline && !metric.mentions_arm {
-        let message = "both arms would read the same number: the metric's query does not mention the arm";
-        cx.report(
-            Diagnostic::new(Code::BASELINE_WITHOUT_ARM, node.place.clone(), message)
-                .and(metric.query.first_line(), "the query")
-                .hint("select one arm's telemetry in the query, as in `version=\"${{ arm.version }}\"`"),
-        );
+    if needs_baseline {
+        check_arm(&node.place, metric, cx);
     }
     Some(Threshold {
         source: expression.source().to_owned(),

@@ -8,7 +8,9 @@ use crate::document::node::{Node, Style, Value};
 use crate::document::source::Place;
 use crate::duration::{self, Duration};
 use crate::limits;
+use crate::quantity::{self, Quantity};
 use crate::share::{self, Share};
+use crate::workflow::MetricUnit;
 
 /// Reports a value of another type than the one that belongs there.
 pub fn wrong_type(node: &Node, expected: &str, cx: &mut Context<'_>) {
@@ -108,6 +110,36 @@ pub fn share(node: &Node, cx: &mut Context<'_>) -> Option<Share> {
         (Code::SHARE, error.to_string(), hint)
     };
     parsed(node, "a share such as `25%`", explain, cx)
+}
+
+/// A quantity in a metric's unit, as in `512Mi` or `250ms`.
+pub fn quantity(node: &Node, unit: &MetricUnit, cx: &mut Context<'_>) -> Option<f64> {
+    let needed = quantity::needed(unit);
+    let needed = needed.trim_end_matches(',');
+    let text = settled(node, needed, cx)?;
+    let read = text
+        .parse::<Quantity>()
+        .and_then(|quantity| quantity.in_unit(unit, text));
+    read.map_err(|error| {
+        let hint = matches!(error, quantity::Error::Malformed(_)).then(|| format!("write {needed}"));
+        cx.report(Diagnostic::new(Code::QUANTITY, node.place.clone(), error.to_string()).maybe_hint(hint));
+    })
+    .ok()
+}
+
+/// A percentage as a part of one, `50%`; more than all of it is possible, less than nothing is not.
+pub fn part(node: &Node, cx: &mut Context<'_>) -> Option<f64> {
+    let text = settled(node, "a percentage such as `50%`", cx)?;
+    let read = text
+        .strip_suffix('%')
+        .and_then(|digits| digits.trim().parse::<f64>().ok())
+        .filter(|number| number.is_finite() && (0.0..=1e6).contains(number));
+    if read.is_none() {
+        let hint = text.parse::<f64>().ok().map(|number| format!("write `{number}%`"));
+        let message = format!("`{text}` is no percentage");
+        cx.report(Diagnostic::new(Code::QUANTITY, node.place.clone(), message).maybe_hint(hint));
+    }
+    read.map(|number| number / 100.0)
 }
 
 /// `true` or `false`, not in quotes.

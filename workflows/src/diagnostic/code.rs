@@ -149,6 +149,9 @@ codes! {
     "M064" Error ENDS_BELOW_FULL
     "M065" Error CAPABILITY
     "M066" Error GATE_MISPLACED
+    // Judging
+    "M067" Error QUANTITY
+    "M068" Error COMPARISON
     // Doubts
     "M080" Warning NOT_YET
     "M081" Warning UNWATCHED

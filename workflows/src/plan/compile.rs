@@ -9,7 +9,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use super::{GateId, Node, NodeId, NodeKind, PhaseId, Plan, RegionId};
 use crate::duration::Duration;
 use crate::share::Share;
-use crate::workflow::{Exposure, GateKind, Phase, Workflow};
+use crate::workflow::{Exposure, GateKind, Phase, Stage, Workflow};
 
 /// An opening pulls an image and starts a copy of the workload at share 0. A fresh machine takes five to ten minutes to join a
 /// cluster and a slot as long to warm up; thrice that is stuck.
@@ -261,9 +261,9 @@ impl<'a> Draft<'a> {
             exposure: stage.exposure.clone(),
             bake: stage.bake,
             deadline: stage.deadline,
-            before: self.gates(&stage.before),
-            watch: self.gates(&stage.watch),
-            after: self.gates(&stage.after),
+            before: self.gates_at(&stage.before, stage),
+            watch: self.gates_at(&stage.watch, stage),
+            after: self.gates_at(&stage.after, stage),
         });
         Pattern {
             windows,
@@ -290,6 +290,15 @@ impl<'a> Draft<'a> {
             .regions
             .get_index_of(name)
             .expect("the decoder refuses unknown regions")
+    }
+
+    /// Ids of those gates that are asked at the stage's share: conversion tells nothing at 1 %.
+    fn gates_at(&self, names: &[String], stage: &Stage) -> Vec<GateId> {
+        let is_asked = |id: &GateId| {
+            let gate = self.workflow.gates.get_index(id.0 as usize);
+            gate.is_none_or(|(_, gate)| gate.from <= stage.exposure.traffic())
+        };
+        self.gates(names).into_iter().filter(is_asked).collect()
     }
 
     /// Ids of named gates, each once, in the order of the names.

@@ -264,11 +264,7 @@ impl<'a> Course<'a> {
             .iter()
             .filter_map(|gate| match &plan.gate(*gate).1.kind {
                 GateKind::Window(window) => Some((*gate, window)),
-                GateKind::Metric(_)
-                | GateKind::Approval(_)
-                | GateKind::Http(_)
-                | GateKind::Command(_)
-                | GateKind::NotYet { .. } => None,
+                _ => None,
             })
             .collect();
         if self.windows == Windows::Ignored || windows.is_empty() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use crate::duration::Duration;
+use crate::share::Share;
 use crate::workflow::{
     Approval, Calendar, Closed, Day, Denial, Exposure, Gate, GateKind, MetricGate, OnConflict, Phase, Policy, Region,
     Release, Rollback, Scope, Stage, Window, Workflow, Zone,
@@ -155,6 +156,8 @@ fn gate(kind: GateKind) -> Gate {
         on_no_data: Policy::Hold,
         on_error: Policy::Hold,
         on_fail: Policy::Rollback,
+        on_inconclusive: Policy::Hold,
+        from: Share::ZERO,
         hold_for: Duration::from_secs(24 * 3600),
         dry_run: false,
     }

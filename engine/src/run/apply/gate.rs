@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use meridian_workflows::plan::{GateId, NodeId};
 use meridian_workflows::share::Share;
-use meridian_workflows::workflow::GateKind;
 
 use crate::run::bake::{Countdown, Vouched};
 use crate::run::effect::Place;
@@ -24,11 +23,7 @@ impl Run {
 
     /// Whether the gate compares with a concurrent baseline only, and none serves beside this node's share.
     pub fn is_left_out(&self, id: NodeId, gate: GateId) -> bool {
-        let concurrent_only = match &self.plan.gate(gate).1.kind {
-            GateKind::Metric(metric) => metric.concurrent_only,
-            GateKind::Approval(_) | GateKind::Window(_) | GateKind::Http(_) | GateKind::Command(_) => false,
-            GateKind::NotYet { .. } => false,
-        };
+        let concurrent_only = self.plan.gate(gate).1.kind.is_concurrent_only();
         concurrent_only
             && self
                 .plan
@@ -121,7 +116,15 @@ impl Run {
             // Before the first full share the baseline alone is asked for.
             (Answer::Metric { candidate, .. }, Place::Baseline) => Some(candidate),
             (Answer::Metric { baseline, .. }, Place::Before | Place::Watch | Place::After) => baseline.as_ref(),
-            (Answer::Metric { .. }, Place::Epilogue) | (Answer::Check { .. } | Answer::Error { .. }, _) => None,
+            (Answer::Metric { .. }, Place::Epilogue)
+            | (
+                Answer::Check { .. }
+                | Answer::Error { .. }
+                | Answer::Counts { .. }
+                | Answer::Course { .. }
+                | Answer::Budget { .. },
+                _,
+            ) => None,
         };
         if let (Some(region), Some(sample)) = (plan.node(id).region, of_baseline) {
             let region = self.region_mut(region);

@@ -106,12 +106,48 @@ pub fn rate_at_least(errors: u64, of: u64, alpha: f64) -> Option<f64> {
     rate_at_most(of.checked_sub(errors)?, of, alpha).map(|rate| 1.0 - rate)
 }
 
+/// The rates of bad requests that so many bad ones do not rule out, at any of all looks together: outside of these the chance is `alpha`.
+///
+/// Counts need not be whole: telemetry extrapolates them. None where there are more bad requests than requests, or a number is none.
+/// *Guarantees*: of no requests nothing is ruled out. *Source*: H. Robbins, Annals of Mathematical Statistics 41 (1970): a mixture of
+/// likelihood ratios is a martingale; the mixture here is a beta distribution around rare events.
+pub fn rate_between(bad: f64, total: f64, alpha: f64) -> Option<(f64, f64)> {
+    let is_sound = bad.is_finite() && total.is_finite() && bad >= 0.0 && bad <= total && alpha > 0.0 && alpha < 1.0;
+    if !is_sound {
+        return None;
+    }
+    let counts = [bad, total - bad];
+    let mixed = ln_beta(&[RARE[0] + counts[0], RARE[1] + counts[1]]) - ln_beta(&RARE);
+    let term = |count: f64, rate: f64| if count > 0.0 { count * rate.ln() } else { 0.0 };
+    let is_ruled_out = |rate: f64| mixed - term(counts[0], rate) - term(counts[1], 1.0 - rate) >= -alpha.ln();
+    let found = if total > 0.0 { bad / total } else { 0.5 };
+    // The evidence against a rate grows away from the one that was found.
+    let edge = |mut inside: f64, mut outside: f64| {
+        if !is_ruled_out(outside) {
+            return outside;
+        }
+        for _ in 0..100 {
+            let middle = f64::midpoint(inside, outside);
+            if is_ruled_out(middle) {
+                outside = middle;
+            } else {
+                inside = middle;
+            }
+        }
+        outside
+    };
+    Some((edge(found, 0.0), edge(found, 1.0)))
+}
+
+/// Half an event and ten others: bad requests are rare before anything is known.
+const RARE: [f64; 2] = [0.5, 10.0];
+
 #[cfg(test)]
 mod tests {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
-    use super::{SequentialCounts, fisher_greater, rate_at_least, rate_at_most};
+    use super::{SequentialCounts, fisher_greater, rate_at_least, rate_at_most, rate_between};
     use crate::run::statistics::close;
 
     #[test]
@@ -223,5 +259,37 @@ mod tests {
                 "f {share}, RR {risk_ratio}: {found} is not {wanted}"
             );
         }
+    }
+
+    #[test]
+    fn a_rate_is_between_bounds_that_hold_at_every_look() {
+        let (low, high) = rate_between(0.0, 1_000.0, 0.05).unwrap();
+        assert_eq!(low, 0.0);
+        assert!((0.002..0.01).contains(&high), "{high}");
+        let (low, high) = rate_between(100.0, 10_000.0, 0.05).unwrap();
+        assert!(
+            low > 0.006 && low < 0.01 && high > 0.01 && high < 0.0145,
+            "{low} {high}"
+        );
+        assert_eq!(rate_between(0.0, 0.0, 0.05), Some((0.0, 1.0)));
+        assert_eq!(rate_between(2.0, 1.0, 0.05), None);
+        assert_eq!(rate_between(f64::NAN, 1.0, 0.05), None);
+        // Looked at after every request, the true rate is lost in fewer runs than alpha says.
+        let mut lost = 0;
+        for seed in 0..300 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut bad = 0.0;
+            for total in 1..=2_000 {
+                bad += f64::from(u8::from(rng.random_bool(0.02)));
+                if total % 20 == 0 {
+                    let (low, high) = rate_between(bad, f64::from(total), 0.1).unwrap();
+                    if low > 0.02 || high < 0.02 {
+                        lost += 1;
+                        break;
+                    }
+                }
+            }
+        }
+        assert!(lost <= 300 / 10 + 16, "{lost} of 300");
     }
 }
