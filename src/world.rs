@@ -46,9 +46,7 @@ pub fn world(desk: &Desk) -> World {
         .fold(World::new(), |world, (kind, provider)| {
             world.with_provider(kind, provider)
         });
-    let metric = gate::metric::Metric::new(surroundings);
-    let world = world.with_gate("metric", Arc::new(metric));
-    gate::gates(&secrets)
+    gate::gates(surroundings)
         .into_iter()
         .fold(world, |world, (kind, gate)| world.with_gate(kind, gate))
 }
@@ -80,13 +78,13 @@ const GATES: &[(&str, Availability)] = &[
     ("metric", Available),
     ("http", Available),
     ("command", Available),
+    ("compare", Available),
+    ("trend", Available),
+    ("budget", Available),
+    ("health", Available),
     ("signal", NotYet),
     ("completed", NotYet),
     ("lock", NotYet),
-    ("compare", NotYet),
-    ("trend", NotYet),
-    ("budget", NotYet),
-    ("health", NotYet),
 ];
 
 const SOURCES: &[(&str, Availability)] = &[

@@ -279,7 +279,14 @@ impl<'a> Waiting<'a> {
                 .who("Nobody needs to act; a person may leave the gate out.")
                 .command(self.command(&format!("skip {} {name} --reason WHY", self.run.id())))
             }
-            GateKind::Metric(_) | GateKind::Http(_) | GateKind::Command(_) | GateKind::NotYet { .. } => {
+            GateKind::Metric(_)
+            | GateKind::Http(_)
+            | GateKind::Command(_)
+            | GateKind::Compare(_)
+            | GateKind::Trend(_)
+            | GateKind::Budget(_)
+            | GateKind::Health
+            | GateKind::NotYet { .. } => {
                 let why = said.unwrap_or_else(|| "first reading".to_owned());
                 Wait::new(
                     Some(id),

@@ -185,6 +185,7 @@ fn only_evidence_passes(event: &Event) -> Result<(), Violation> {
         Answer::Course { candidate, .. } => !candidate.points.is_empty(),
         Answer::Budget { reserve, burn } => reserve.is_some() || !burn.is_empty(),
         Answer::Check { passed, .. } => *passed,
+        Answer::Health { is_settled, diagnosis } => *is_settled && diagnosis.is_none(),
         Answer::Error { .. } => false,
     };
     if judgement.is_pass() && !is_evidence {

@@ -69,7 +69,7 @@ pub fn judge(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
     match (&reading.answer, &of.gate.kind) {
         (Answer::Error { why }, _) => Judgement::unknown(Level::Error, of.gate.on_error, why.clone()),
         (Answer::Check { passed: false, detail }, _) => Judgement::fail(failing(of.gate.on_fail), detail.clone()),
-        (Answer::Check { passed: true, detail }, GateKind::Http(_) | GateKind::Command(_) | GateKind::Health) => {
+        (Answer::Check { passed: true, detail }, GateKind::Http(_) | GateKind::Command(_)) => {
             if reading.at < of.since {
                 Judgement::pending(format!("{detail}, before the share changed"))
             } else {
@@ -97,12 +97,14 @@ pub fn judge(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
             },
             GateKind::Trend(gate),
         ) => trend::judged(gate, candidate, baseline.as_ref(), restarts.as_ref(), of),
+        (Answer::Health { is_settled, diagnosis }, GateKind::Health) => health(*is_settled, diagnosis.as_deref(), of),
         (Answer::Budget { reserve, burn }, GateKind::Budget(gate)) => budget::judged(gate, reserve.as_ref(), burn, of),
         (
             Answer::Check { .. }
             | Answer::Metric { .. }
             | Answer::Counts { .. }
             | Answer::Course { .. }
+            | Answer::Health { .. }
             | Answer::Budget { .. },
             kind,
         ) => Judgement::unknown(
@@ -116,6 +118,15 @@ pub fn judge(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
 /// A failure never advances, whatever the file says.
 fn failing(policy: Policy) -> Policy {
     policy.max(Policy::Hold)
+}
+
+/// A platform is healthy where it has nothing left to do and complains of nothing; while it is at work there is nothing to say.
+fn health(is_settled: bool, diagnosis: Option<&str>, of: &Circumstances<'_>) -> Judgement {
+    match diagnosis {
+        Some(diagnosis) => Judgement::fail(failing(of.gate.on_fail), diagnosis.to_owned()),
+        None if is_settled => Judgement::pass("the platform reports nothing wrong".to_owned()),
+        None => Judgement::pending("the platform is still at work".to_owned()),
+    }
 }
 
 /// A metric that the gate names and the plan does not have.

@@ -34,6 +34,11 @@ pub enum Answer {
     },
     /// Requests over several windows.
     Budget { reserve: Option<Counts>, burn: Vec<Burn> },
+    /// How the platform stands in the region.
+    Health {
+        is_settled: bool,
+        diagnosis: Option<String>,
+    },
     /// A question with yes or no (HTTP check, command); `detail` says what came back, in a short line.
     Check { passed: bool, detail: String },
     /// The question could not be answered; `why` is a lower-case phrase without secrets.

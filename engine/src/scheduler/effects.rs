@@ -10,7 +10,7 @@ use futures_util::future::{Either, select, try_join_all};
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::{GateId, NodeId, Plan, RegionId};
-use meridian_workflows::workflow::OnConflict;
+use meridian_workflows::workflow::{GateKind, OnConflict};
 
 use super::clock::Jumps;
 use super::leases::Leases;
@@ -181,6 +181,9 @@ impl Hands {
         let plan = &errand.plan;
         let (name, definition) = plan.gate(gate);
         let kind = definition.kind.name();
+        if matches!(definition.kind, GateKind::Health) {
+            return self.health(errand, arms).await;
+        }
         let region = arms.region.map(|id| plan.region(id));
         let _place = self.world.lane(kind, region.map_or("", |(name, _)| name)).await;
         // The instant of asking, not of the answer: evidence must not look newer than it is.
@@ -214,6 +217,28 @@ impl Hands {
                 at,
                 format!("gate `{name}` broke inside: {}", panic_text(panic.as_ref())),
             ),
+        })
+    }
+
+    /// The gate `health` asks no reader of its own: the region's platform is looked at.
+    async fn health(&self, errand: &Errand, arms: &Arms) -> Result<Outcome, Failure> {
+        let at = self.clock.now();
+        let Some(region) = arms.region else {
+            return Ok(unknown(
+                at,
+                "there is no region whose health could be asked about".to_owned(),
+            ));
+        };
+        Ok(match self.observe(errand, region).await {
+            Ok(Outcome::Observed(observation)) => Outcome::Read(Reading {
+                at,
+                answer: Answer::Health {
+                    is_settled: observation.is_settled,
+                    diagnosis: observation.diagnosis,
+                },
+            }),
+            Ok(_) => unknown(at, "the platform was looked at and answered something else".to_owned()),
+            Err(failure) => unknown(at, failure.what),
         })
     }
 

@@ -33,12 +33,15 @@ impl Scene<'_> {
             GateKind::Compare(gate) => Some(self.compared(gate)),
             GateKind::Trend(gate) => Some(self.trend(gate)),
             GateKind::Budget(gate) => Some(self.budget(gate)),
+            GateKind::Health => Some(Answer::Health {
+                is_settled: true,
+                diagnosis: self.breaches.then(|| "simulated: unhealthy".to_owned()),
+            }),
             GateKind::Metric(_)
             | GateKind::Approval(_)
             | GateKind::Window(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
-            | GateKind::Health
             | GateKind::NotYet { .. } => None,
         }
     }

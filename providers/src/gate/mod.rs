@@ -1,20 +1,32 @@
 //! Gates that ask the world: one file each, and one line each in the list.
 
+pub mod budget;
 pub mod command;
+pub mod compare;
 pub mod http;
 pub mod metric;
 pub mod question;
+pub mod telemetry;
+pub mod trend;
 
 use std::sync::Arc;
 
 use meridian_engine::ports::gate::Gate;
-use meridian_engine::ports::secret::Secrets;
+
+use crate::gate::telemetry::Telemetry;
+use crate::metric::Surroundings;
 
 /// The gates of this folder by the key that the language knows them under.
-pub fn gates(secrets: &Arc<dyn Secrets>) -> Vec<(&'static str, Arc<dyn Gate>)> {
+pub fn gates(surroundings: Surroundings) -> Vec<(&'static str, Arc<dyn Gate>)> {
+    let secrets = Arc::clone(&surroundings.secrets);
+    let telemetry = Arc::new(Telemetry::new(surroundings));
     vec![
-        ("http", Arc::new(http::Http::new(Arc::clone(secrets)))),
-        ("command", Arc::new(command::Command::new(Arc::clone(secrets)))),
+        ("metric", Arc::new(metric::Metric(Arc::clone(&telemetry)))),
+        ("compare", Arc::new(compare::Compare(Arc::clone(&telemetry)))),
+        ("trend", Arc::new(trend::Trend(Arc::clone(&telemetry)))),
+        ("budget", Arc::new(budget::Budget(telemetry))),
+        ("http", Arc::new(http::Http::new(Arc::clone(&secrets)))),
+        ("command", Arc::new(command::Command::new(secrets))),
     ]
 }
 

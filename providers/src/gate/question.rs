@@ -42,6 +42,11 @@ pub fn arm(name: &str, version: &Version) -> Value {
     ])
 }
 
+/// A gate that was handed to the reader of another kind.
+pub fn other_kind(question: &Question<'_>, kind: &str) -> Failure {
+    Failure::lasting(format!("gate `{}` is no {kind} gate", question.gate))
+}
+
 /// A template's text.
 ///
 /// # Errors

@@ -79,7 +79,7 @@ pub static GATE: Shape = Shape {
         optional(
             "for",
             Form::Duration,
-            "how long a breach must last before it acts (default 0s)",
+            "how long a breach must last before it acts (default 0s, 30s for health)",
         ),
         optional(
             "initialDelay",
@@ -130,6 +130,8 @@ pub static GATE: Shape = Shape {
         ),
     ],
 };
+
+const HEALTH_FOR: Duration = Duration::from_secs(30);
 
 static HEALTH: Shape = Shape {
     name: "a `health` gate",
@@ -302,7 +304,12 @@ fn common(kind: GateKind, fields: &Fields<'_>, cx: &mut Context<'_>) -> Gate {
             .map_or_else(|| fields.place().clone(), |node| node.place.clone());
         cx.error(Code::DURATION, &place, "a gate is read at most once a second");
     }
-    let breached_for = fields.duration("for", cx).unwrap_or(Duration::ZERO);
+    let patience = match kind {
+        // Pulls and probes fail now and then and come right by themselves.
+        GateKind::Health => HEALTH_FOR,
+        _ => Duration::ZERO,
+    };
+    let breached_for = fields.duration("for", cx).unwrap_or(patience);
     if let Some(node) = fields
         .get("for")
         .filter(|_| !breached_for.is_zero() && breached_for < every)

@@ -122,6 +122,7 @@ impl Run {
                 | Answer::Error { .. }
                 | Answer::Counts { .. }
                 | Answer::Course { .. }
+                | Answer::Health { .. }
                 | Answer::Budget { .. },
                 _,
             ) => None,

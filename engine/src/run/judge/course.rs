@@ -38,18 +38,17 @@ pub(super) fn judged(
     };
     let planned = of.bake.as_millis() / step.as_millis().max(1);
     let planned = usize::try_from(planned.max(gate.min_samples)).unwrap_or(usize::MAX);
-    let looks = Looks {
-        points: planned,
-        looks: (*looks as usize).clamp(1, planned),
-        alpha: alpha(gate, of) / Way::of(gate.harm).len() as f64,
-    };
+    let alpha = alpha(gate, of) / Way::of(gate.harm).len() as f64;
+    let looks = (*looks as usize).clamp(1, planned);
     if (pairs.len() as u64) < gate.min_samples {
         return Judgement::pending(format!("{} of {} points of both arms", pairs.len(), gate.min_samples));
     }
     let compared = Compare {
         gate,
         unit: &metric.unit,
+        planned,
         looks,
+        alpha,
         pairs: &pairs,
     };
     match test {
@@ -114,7 +113,10 @@ pub(super) fn by_instant(course: &Course) -> std::collections::BTreeMap<jiff::Ti
 struct Compare<'a> {
     gate: &'a CompareGate,
     unit: &'a MetricUnit,
-    looks: Looks,
+    /// Points, when everything has been seen.
+    planned: usize,
+    looks: usize,
+    alpha: f64,
     pairs: &'a [(f64, f64)],
 }
 
@@ -134,14 +136,10 @@ impl Compare<'_> {
         let ways = Way::of(self.gate.harm);
         let mut harmless = true;
         let mut newest = None;
+        let looks = Looks::new(self.planned, self.looks, self.alpha);
         for way in ways {
-            let Some(look) = self.looks.newest(&self.beyond(*way)) else {
-                let because = format!(
-                    "{} of {} points, too few for a look",
-                    self.pairs.len(),
-                    self.looks.points
-                );
-                return Judgement::pending(because);
+            let Some(look) = looks.as_ref().and_then(|looks| looks.newest(&self.beyond(*way))) else {
+                return self.too_few();
             };
             let grounds = Grounds::new("means of blocks", look.t, look.bound)
                 .spending(look.spent)
@@ -166,20 +164,15 @@ impl Compare<'_> {
     }
 
     fn ranks(&self, effect: f64, of: &Circumstances<'_>) -> Judgement {
-        let size = (self.looks.points / self.looks.looks).max(1);
-        let number = (self.pairs.len() / size).min(self.looks.looks);
+        let size = (self.planned / self.looks).max(1);
+        let number = (self.pairs.len() / size).min(self.looks);
         let seen = self.pairs.get(..number * size).unwrap_or(self.pairs);
         let (own, other): (Vec<f64>, Vec<f64>) = seen.iter().copied().unzip();
         let (Some(test), Some(shift)) = (mann_whitney(&own, &other), shift(&own, &other)) else {
-            let because = format!(
-                "{} of {} points, too few for a look",
-                self.pairs.len(),
-                self.looks.points
-            );
-            return Judgement::pending(because);
+            return self.too_few();
         };
         // Looked at a planned number of times, each may spend an equal part.
-        let alpha = self.looks.alpha / self.looks.looks as f64;
+        let alpha = self.alpha / self.looks as f64;
         let (low, high) = shift_interval(&own, &other, 1.0 - 2.0 * alpha).unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
         let said = self.said(number);
         let middle = median(&other).abs();
@@ -211,6 +204,14 @@ impl Compare<'_> {
         }
     }
 
+    fn too_few(&self) -> Judgement {
+        Judgement::pending(format!(
+            "{} of {} points, too few for a look",
+            self.pairs.len(),
+            self.planned
+        ))
+    }
+
     fn said(&self, look: usize) -> String {
         let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / self.pairs.len().max(1) as f64;
         let own = mean(&mut self.pairs.iter().map(|pair| pair.0));
@@ -219,7 +220,7 @@ impl Compare<'_> {
             "candidate {}, baseline {} on average (look {look} of {})",
             super::shown(own, self.unit),
             super::shown(other, self.unit),
-            self.looks.looks
+            self.looks
         )
     }
 }

@@ -7,13 +7,14 @@ use super::spending::{boundaries, power_spending};
 use super::trend::block_means;
 
 /// What is planned to be seen, and how often it is looked at meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Looks {
-    /// Points, when everything has been seen.
-    pub points: usize,
-    pub looks: usize,
-    /// The chance of a false alarm over all looks, one-sided.
-    pub alpha: f64,
+    /// Points of one block; each look sees one more.
+    size: usize,
+    /// What has been spent up to each look, one-sided.
+    spent: Vec<f64>,
+    /// Student's bound at each look; none where one block says nothing of its own uncertainty.
+    bounds: Vec<Option<f64>>,
 }
 
 /// What one look at the differences shows.
@@ -34,28 +35,42 @@ pub struct Look {
 }
 
 impl Looks {
-    /// The newest look that these differences are enough for: those beyond it wait for the next. None before the second block is full, where
-    /// a number is not finite, or where nothing is planned.
+    /// So many points, when everything has been seen, in so many looks; `alpha` is the chance of a false alarm over all of them, one-sided.
     ///
-    /// One block a look; the chance of a false alarm is spent with the square of what has been seen (Kim and DeMets 1987), and the bound
-    /// is Student's for so many blocks.
+    /// The chance is spent with the square of what has been seen (Kim and DeMets 1987), and the bounds are Student's for so many blocks.
+    /// None where there are more looks than points, or none.
+    pub fn new(points: usize, looks: usize, alpha: f64) -> Option<Looks> {
+        let size = points.checked_div(looks).filter(|size| *size > 0)?;
+        let fractions: Vec<f64> = (1..=looks).map(|look| look as f64 / looks as f64).collect();
+        let spent: Vec<f64> = fractions.iter().map(|part| power_spending(alpha, *part, 2.0)).collect();
+        // Two-sided boundaries at twice the level are one-sided ones at the level.
+        let doubled: Vec<f64> = spent.iter().map(|spent| 2.0 * spent).collect();
+        let student = |(index, z): (usize, &f64)| {
+            let student = StudentsT::new(0.0, 1.0, index as f64).ok()?;
+            Some(student.inverse_cdf(1.0 - normal_sf(*z).max(1e-12)))
+        };
+        let bounds = boundaries(&doubled, &fractions)?
+            .iter()
+            .enumerate()
+            .map(student)
+            .collect();
+        Some(Looks { size, spent, bounds })
+    }
+
+    pub fn count(&self) -> usize {
+        self.spent.len()
+    }
+
+    /// The newest look that these differences are enough for: those beyond it wait for the next. None before the second block is full, or
+    /// where a number is not finite.
     pub fn newest(&self, differences: &[f64]) -> Option<Look> {
-        let size = self.points.checked_div(self.looks).filter(|size| *size > 0)?;
-        let number = (differences.len() / size).min(self.looks);
-        let seen = differences.get(..number * size)?;
+        let number = (differences.len() / self.size).min(self.count());
+        let seen = differences.get(..number * self.size)?;
         if number < 2 || seen.iter().any(|value| !value.is_finite()) {
             return None;
         }
-        let blocks = block_means(seen, size);
-        let fractions: Vec<f64> = (1..=number).map(|look| look as f64 / self.looks as f64).collect();
-        // Two-sided boundaries at twice the level are one-sided ones at the level.
-        let spent: Vec<f64> = fractions
-            .iter()
-            .map(|fraction| power_spending(2.0 * self.alpha, *fraction, 2.0))
-            .collect();
-        let z = *boundaries(&spent, &fractions)?.last()?;
-        let student = StudentsT::new(0.0, 1.0, (number - 1) as f64).ok()?;
-        let bound = student.inverse_cdf(1.0 - normal_sf(z).max(1e-12));
+        let bound = (*self.bounds.get(number - 1)?)?;
+        let blocks = block_means(seen, self.size);
         let count = number as f64;
         let mean = blocks.iter().sum::<f64>() / count;
         let variance = blocks.iter().map(|block| (block - mean).powi(2)).sum::<f64>() / (count - 1.0);
@@ -72,7 +87,7 @@ impl Looks {
             mean,
             t,
             bound,
-            spent: spent.last()? / 2.0,
+            spent: *self.spent.get(number - 1)?,
             half_width: bound * error,
         })
     }
@@ -85,11 +100,9 @@ mod tests {
 
     use super::Looks;
 
-    const PLAN: Looks = Looks {
-        points: 60,
-        looks: 6,
-        alpha: 0.01,
-    };
+    fn plan() -> Looks {
+        Looks::new(60, 6, 0.01).unwrap()
+    }
 
     /// A series that remembers: each value is `memory` of the one before, and noise.
     fn remembering(seed: u64, memory: f64, shift: f64) -> Vec<f64> {
@@ -105,10 +118,11 @@ mod tests {
     }
 
     fn alarms(memory: f64, shift: f64, runs: u64) -> f64 {
+        let plan = plan();
         let alarms = (0..runs).filter(|seed| {
             let series = remembering(*seed, memory, shift);
             (1..=6).any(|look| {
-                PLAN.newest(&series[..look * 10])
+                plan.newest(&series[..look * 10])
                     .is_some_and(|look| look.t > look.bound)
             })
         });
@@ -134,13 +148,15 @@ mod tests {
     #[test]
     fn looks_come_one_by_one_and_what_lies_beyond_waits() {
         let series: Vec<f64> = (0..60).map(|at| f64::from(at % 7)).collect();
-        assert_eq!(PLAN.newest(&series[..19]), None);
-        assert_eq!(PLAN.newest(&series[..20]), PLAN.newest(&series[..29]));
-        assert_eq!(PLAN.newest(&series).unwrap().number, 6);
-        let spent = PLAN.newest(&series).unwrap().spent;
+        let plan = plan();
+        assert_eq!(plan.newest(&series[..19]), None);
+        assert_eq!(plan.newest(&series[..20]), plan.newest(&series[..29]));
+        assert_eq!(plan.newest(&series).unwrap().number, 6);
+        let spent = plan.newest(&series).unwrap().spent;
         assert!((spent - 0.01).abs() < 1e-9, "{spent}");
-        assert_eq!(PLAN.newest(&[f64::NAN; 60]), None);
-        assert_eq!(PLAN.newest(&[0.0; 60]).unwrap().t, 0.0);
-        assert_eq!(PLAN.newest(&[1.0; 60]).unwrap().t, f64::INFINITY);
+        assert_eq!(plan.newest(&[f64::NAN; 60]), None);
+        assert_eq!(plan.newest(&[0.0; 60]).unwrap().t, 0.0);
+        assert_eq!(plan.newest(&[1.0; 60]).unwrap().t, f64::INFINITY);
+        assert_eq!((Looks::new(5, 6, 0.01), Looks::new(5, 0, 0.01)), (None, None));
     }
 }

@@ -1,0 +1,185 @@
+//! Asks the metrics of a workflow: which source, which query for which arm, and what comes back as evidence.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use meridian_engine::ports::failure::Failure;
+use meridian_engine::ports::gate::Question;
+use meridian_engine::ports::metric::{MetricSource, Number, Stretch};
+use meridian_engine::run::reading::{Course, Point, Sample};
+use meridian_engine::run::version::Version;
+use meridian_workflows::duration::Duration;
+use meridian_workflows::expression::{Value, Values};
+use meridian_workflows::workflow::{Metric, Source};
+use parking_lot::Mutex;
+
+use crate::gate::question::{self, rendered};
+use crate::metric::{self, Surroundings};
+
+/// Sources kept at once; more begin anew.
+const SOURCES_MAX: usize = 256;
+
+/// The metric sources of all workflows. One is made once for a workflow and its settings, so that its connections are kept.
+pub struct Telemetry {
+    surroundings: Surroundings,
+    sources: Mutex<HashMap<String, Arc<dyn MetricSource>>>,
+}
+
+/// Whose telemetry is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Arm<'a> {
+    /// `candidate` or `baseline`.
+    pub name: &'static str,
+    pub version: Option<&'a Version>,
+}
+
+impl<'a> Arm<'a> {
+    pub fn candidate(question: &Question<'a>) -> Arm<'a> {
+        Arm {
+            name: "candidate",
+            version: question.region.as_ref().and_then(|region| region.candidate),
+        }
+    }
+
+    /// None where no concurrent baseline serves, or the gate does not ask about it.
+    pub fn baseline(question: &Question<'a>) -> Option<Arm<'a>> {
+        let version = question.region.as_ref().and_then(|region| region.baseline)?;
+        Some(Arm {
+            name: "baseline",
+            version: Some(version),
+        })
+    }
+}
+
+impl Telemetry {
+    pub fn new(surroundings: Surroundings) -> Telemetry {
+        Telemetry {
+            surroundings,
+            sources: Mutex::default(),
+        }
+    }
+
+    /// The metric of that name, ready to be asked.
+    ///
+    /// # Errors
+    /// Lasting: the plan has no such metric or source, or the source's settings do not fit.
+    pub fn metric<'q>(&self, name: &'q str, question: &'q Question<'q>) -> Result<Asked<'q>, Failure> {
+        let workflow = question.workflow;
+        let unknown = |what: &str, name: &str| Failure::lasting(format!("the workflow has no {what} `{name}`"));
+        let metric = workflow.metrics.get(name).ok_or_else(|| unknown("metric", name))?;
+        let source = workflow
+            .sources
+            .get(&metric.source)
+            .ok_or_else(|| unknown("source", &metric.source))?;
+        Ok(Asked {
+            question,
+            name,
+            metric,
+            source: self.source(&workflow.name, &metric.source, source)?,
+        })
+    }
+
+    fn source(&self, workflow: &str, name: &str, source: &Source) -> Result<Arc<dyn MetricSource>, Failure> {
+        let key = format!("{workflow}\n{name}\n{}\n{}", source.kind, source.settings);
+        if let Some(known) = self.sources.lock().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let made = metric::source(&source.kind, &source.settings, workflow, &self.surroundings)?;
+        let mut sources = self.sources.lock();
+        if sources.len() >= SOURCES_MAX {
+            sources.clear();
+        }
+        sources.insert(key, Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+/// One metric with what answers it.
+pub struct Asked<'a> {
+    question: &'a Question<'a>,
+    name: &'a str,
+    metric: &'a Metric,
+    source: Arc<dyn MetricSource>,
+}
+
+impl Asked<'_> {
+    /// One number over the question's window, with the number of samples where the metric can tell.
+    pub async fn sample(&self, arm: Arm<'_>) -> Result<Sample, Failure> {
+        let values = self.values(arm, self.question.window);
+        let sample = self.number(&values).await?;
+        let samples = match &self.metric.samples {
+            Some(samples) => self.ask(&self.rendered("samples", samples, &values)?).await?.value,
+            None => None,
+        };
+        Ok(Sample { samples, ..sample })
+    }
+
+    /// One number over a window of its own, for `${{ le }}` where a boundary is given.
+    pub async fn over(&self, arm: Arm<'_>, window: Duration, boundary: Option<&str>) -> Result<Sample, Failure> {
+        let mut values = self.values(arm, window);
+        if let Some(boundary) = boundary {
+            values.set("le", boundary);
+        }
+        self.number(&values).await
+    }
+
+    /// The course over a stretch that ends now.
+    pub async fn course(&self, arm: Arm<'_>, back: Duration, step: Duration) -> Result<Course, Failure> {
+        // A query over time looks as far back at each of its points as the metric says.
+        let query = self.rendered("query", &self.metric.query, &self.values(arm, self.metric.window))?;
+        let to = self.question.now;
+        let from = to.saturating_sub(back.signed()).unwrap_or(to);
+        let series = self.source.series(&query, Stretch { from, to, step }).await;
+        let series = series.map_err(|failure| self.named(failure))?;
+        let is_complete = |at| series.complete_to.is_none_or(|end| at < end);
+        let points = series.points.iter().filter(|point| is_complete(point.at));
+        if let Some(point) = points.clone().find(|point| point.value.is_infinite()) {
+            return Err(Failure::transient(format!("its value at {} is infinite", point.at)));
+        }
+        Ok(Course {
+            query,
+            step: series.step,
+            points: points
+                .filter(|point| !point.value.is_nan())
+                .map(|point| Point(point.at, point.value))
+                .collect(),
+        })
+    }
+
+    fn values(&self, arm: Arm<'_>, window: Duration) -> Values {
+        let mut values = question::values(self.question);
+        values.set("window", window.to_string().as_str());
+        match arm.version {
+            Some(version) => values.set("arm", question::arm(arm.name, version)),
+            None => values.set("arm", Value::record([("name", arm.name)])),
+        }
+        values
+    }
+
+    async fn number(&self, values: &Values) -> Result<Sample, Failure> {
+        let query = self.rendered("query", &self.metric.query, values)?;
+        let number = self.ask(&query).await?;
+        Ok(Sample {
+            value: number.value,
+            samples: None,
+            at: number.at,
+            query,
+        })
+    }
+
+    fn rendered(&self, what: &str, template: &str, values: &Values) -> Result<String, Failure> {
+        rendered(&format!("`{what}` of metric `{}`", self.name), template, values)
+    }
+
+    async fn ask(&self, query: &str) -> Result<Number, Failure> {
+        let answer = self.source.query(query, self.question.now).await;
+        answer.map_err(|failure| self.named(failure))
+    }
+
+    fn named(&self, failure: Failure) -> Failure {
+        Failure {
+            what: format!("source `{}`: {}", self.metric.source, failure.what),
+            lasting: failure.lasting,
+        }
+    }
+}
