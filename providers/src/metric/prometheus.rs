@@ -1,4 +1,4 @@
-//! The metric source `prometheus`: one instant query over HTTP, and everything that a server can answer instead of a number.
+//! The metric source `prometheus`: an instant query or a range query over HTTP, and everything that a server can answer instead.
 
 mod answer;
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use meridian_engine::ports::failure::Failure;
-use meridian_engine::ports::metric::{MetricSource, Number};
+use meridian_engine::ports::metric::{MetricSource, Number, Series, Stretch};
 use meridian_engine::ports::secret::{Secret, Secrets};
 use meridian_workflows::duration::Duration;
 use reqwest::header::{
@@ -18,7 +18,7 @@ use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::metric::prometheus::answer::{Answer, number, quoted};
+use crate::metric::prometheus::answer::{Answer, number, quoted, series};
 use crate::web;
 
 /// The longest answer that is read. One number needs a hundred bytes; far more means a query that forgot to aggregate.
@@ -27,6 +27,8 @@ const BODY_BYTES_MAX: usize = 10 << 20;
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// The longest that they may say: a gate reads every few seconds.
 const TIMEOUT_MAX: Duration = Duration::from_secs(120);
+/// How many points Prometheus gives of one series at most.
+const POINTS_MAX: u64 = 11_000;
 /// The longest wait that an overloaded server may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
@@ -35,8 +37,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// *Guarantees*: one request a question, redirects not followed (a token would travel), at most 10 MiB read and nothing
 /// decompressed, within the timeout. No failure shows the token.
 pub struct Prometheus {
-    /// `…/api/v1/query`.
-    endpoint: Url,
+    /// `…/api/v1`, to which the call is added.
+    api: Url,
     /// Host and port, to name the server in failures.
     place: String,
     token: Option<String>,
@@ -70,19 +72,19 @@ impl Prometheus {
         let unfit =
             |why: &dyn fmt::Display| Failure::lasting(format!("the settings of source `prometheus` do not fit: {why}"));
         let settings = Settings::deserialize(settings).map_err(|error| unfit(&error))?;
-        let endpoint = endpoint(&settings.address).map_err(|why| unfit(&why))?;
+        let api = api(&settings.address).map_err(|why| unfit(&why))?;
         let timeout = settings.timeout.unwrap_or(TIMEOUT_DEFAULT);
         if timeout == Duration::ZERO || timeout > TIMEOUT_MAX {
             return Err(unfit(&format!(
                 "`timeout` is {timeout}, and more than 0s and at most {TIMEOUT_MAX} is needed"
             )));
         }
-        let host = endpoint.host_str().unwrap_or_default();
-        let place = endpoint
+        let host = api.host_str().unwrap_or_default();
+        let place = api
             .port_or_known_default()
             .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         Ok(Self {
-            endpoint,
+            api,
             place,
             token: settings.token.map(|token| token.secret),
             timeout,
@@ -91,8 +93,33 @@ impl Prometheus {
         })
     }
 
-    async fn ask(&self, query: &str, at: Timestamp, token: Option<&Secret>) -> Result<Number, Failure> {
-        let mut response = self.send(query, at, token).await?;
+    /// One call of the API, within the timeout.
+    async fn ask<T>(
+        &self,
+        call: &str,
+        parameters: &[(&str, &str)],
+        read: impl FnOnce(Answer, Option<&Secret>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let token = match &self.token {
+            Some(name) => Some(self.secrets.resolve(&self.workflow, name)?),
+            None => None,
+        };
+        let token = token.as_ref();
+        let exchange = self.exchange(call, parameters, token);
+        let answer = match tokio::time::timeout(self.timeout.std(), exchange).await {
+            Ok(answer) => answer.and_then(|answer| read(answer, token)),
+            Err(_) => Err(Failure::transient(format!("no answer within {}", self.timeout))),
+        };
+        answer.map_err(|failure| self.told(failure, token))
+    }
+
+    async fn exchange(
+        &self,
+        call: &str,
+        parameters: &[(&str, &str)],
+        token: Option<&Secret>,
+    ) -> Result<Answer, Failure> {
+        let mut response = self.send(call, parameters, token).await?;
         let status = response.status();
         if let Some(encoding) = response
             .headers()
@@ -111,7 +138,7 @@ impl Prometheus {
         }
         let body = body?;
         match serde_json::from_slice::<Answer>(&body) {
-            Ok(answer) => number(answer, at, token),
+            Ok(answer) => Ok(answer),
             Err(_) if is_json(response.headers()) => Err(Failure::transient(
                 "it answered with JSON that Prometheus would not send",
             )),
@@ -122,14 +149,17 @@ impl Prometheus {
         }
     }
 
-    async fn send(&self, query: &str, at: Timestamp, token: Option<&Secret>) -> Result<Response, Failure> {
-        let time = format!("{:.3}", at.as_millisecond() as f64 / 1000.0);
+    async fn send(&self, call: &str, parameters: &[(&str, &str)], token: Option<&Secret>) -> Result<Response, Failure> {
         let timeout = format!("{}ms", self.timeout.as_millis());
+        let mut form = parameters.to_vec();
+        form.push(("timeout", &timeout));
+        let mut url = self.api.clone();
+        url.set_path(&format!("{}/{call}", self.api.path()));
         let mut request = web::client()?
-            .post(self.endpoint.clone())
+            .post(url)
             .header(ACCEPT, "application/json")
             .header(ACCEPT_ENCODING, "identity")
-            .form(&[("query", query), ("time", &time), ("timeout", &timeout)]);
+            .form(&form);
         if let Some(token) = token {
             let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
                 .map_err(|_| Failure::lasting("its token has characters that no header can carry"))?;
@@ -155,20 +185,45 @@ impl Prometheus {
 #[async_trait::async_trait]
 impl MetricSource for Prometheus {
     async fn query(&self, query: &str, at: Timestamp) -> Result<Number, Failure> {
-        let token = match &self.token {
-            Some(name) => Some(self.secrets.resolve(&self.workflow, name)?),
-            None => None,
-        };
-        let timeout = std::time::Duration::from_millis(self.timeout.as_millis());
-        let answer = match tokio::time::timeout(timeout, self.ask(query, at, token.as_ref())).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Failure::transient(format!("no answer within {}", self.timeout))),
-        };
-        answer.map_err(|failure| self.told(failure, token.as_ref()))
+        let parameters = [("query", query), ("time", &seconds(at))];
+        self.ask("query", &parameters, |answer, token| number(answer, at, token))
+            .await
+    }
+
+    async fn series(&self, query: &str, over: Stretch) -> Result<Series, Failure> {
+        let over = affordable(over)?;
+        let step = format!("{}ms", over.step.as_millis());
+        let parameters = [
+            ("query", query),
+            ("start", &seconds(over.from)),
+            ("end", &seconds(over.to)),
+            ("step", &step),
+        ];
+        self.ask("query_range", &parameters, |answer, token| series(answer, over, token))
+            .await
     }
 }
 
-fn endpoint(address: &str) -> Result<Url, String> {
+fn seconds(at: Timestamp) -> String {
+    format!("{:.3}", at.as_millisecond() as f64 / 1000.0)
+}
+
+/// The stretch with a step that keeps within what Prometheus answers.
+fn affordable(over: Stretch) -> Result<Stretch, Failure> {
+    if over.to < over.from || over.step.is_zero() {
+        return Err(Failure::lasting(format!(
+            "a stretch from {} to {} in steps of {} holds nothing",
+            over.from, over.to, over.step
+        )));
+    }
+    let needed = Duration::between(over.from, over.to).as_millis().div_ceil(POINTS_MAX);
+    Ok(Stretch {
+        step: over.step.max(Duration::from_millis(needed)),
+        ..over
+    })
+}
+
+fn api(address: &str) -> Result<Url, String> {
     let mut url: Url = address
         .parse()
         .map_err(|error| format!("`address` is no URL: {error}"))?;
@@ -186,7 +241,7 @@ fn endpoint(address: &str) -> Result<Url, String> {
             "`address` ends in a query or fragment; it is the server's root, as in `http://prometheus:9090`".to_owned(),
         );
     }
-    let path = format!("{}/api/v1/query", url.path().trim_end_matches('/'));
+    let path = format!("{}/api/v1", url.path().trim_end_matches('/'));
     url.set_path(&path);
     Ok(url)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use meridian_engine::ports::failure::Failure;
-use meridian_engine::ports::metric::{MetricSource, Number};
+use meridian_engine::ports::metric::{MetricSource, Number, Series, Stretch};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -83,15 +83,23 @@ impl SandboxMetrics {
         *self.found.lock() = Some(Arc::clone(&endpoint));
         Ok(endpoint)
     }
+
+    /// After a failure the endpoint is looked up anew.
+    fn kept<T>(&self, answer: Result<T, Failure>) -> Result<T, Failure> {
+        if answer.is_err() {
+            *self.found.lock() = None;
+        }
+        answer
+    }
 }
 
 #[async_trait::async_trait]
 impl MetricSource for SandboxMetrics {
     async fn query(&self, query: &str, at: Timestamp) -> Result<Number, Failure> {
-        let answer = self.find().await?.query(query, at).await;
-        if answer.is_err() {
-            *self.found.lock() = None;
-        }
-        answer
+        self.kept(self.find().await?.query(query, at).await)
+    }
+
+    async fn series(&self, query: &str, over: Stretch) -> Result<Series, Failure> {
+        self.kept(self.find().await?.series(query, over).await)
     }
 }

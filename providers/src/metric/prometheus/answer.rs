@@ -1,10 +1,10 @@
-//! What a server may answer to a query, and the one number in it.
+//! What a server may answer to a query, and the one number or the one series in it.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use meridian_engine::ports::failure::Failure;
-use meridian_engine::ports::metric::Number;
+use meridian_engine::ports::metric::{Number, Point, Series, Stretch};
 use meridian_engine::ports::secret::Secret;
 use serde::Deserialize;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
@@ -76,8 +76,8 @@ impl<'de> Deserialize<'de> for Elements {
     }
 }
 
-/// The number of a successful answer to a question about the instant `asked`.
-pub(super) fn number(answer: Answer, asked: Timestamp, token: Option<&Secret>) -> Result<Number, Failure> {
+/// The data of a successful answer, as long as it is all of the data.
+fn data(answer: Answer, token: Option<&Secret>) -> Result<Data, Failure> {
     if answer.status != "success" {
         let (kind, error) = (quoted(&answer.error_type, token), quoted(&answer.error, token));
         return Err(Failure::lasting(format!(
@@ -91,36 +91,94 @@ pub(super) fn number(answer: Answer, asked: Timestamp, token: Option<&Secret>) -
             quoted(warning, token)
         )));
     }
-    let Some(Data { result_type, result }) = answer.data else {
-        return Err(Failure::transient("it answered success without data"));
-    };
+    answer
+        .data
+        .ok_or_else(|| Failure::transient("it answered success without data"))
+}
+
+fn several(count: usize) -> Failure {
+    Failure::lasting(format!(
+        "the answer has {count} series where one is needed; aggregate them, for example with sum(…)"
+    ))
+}
+
+fn histogram() -> Failure {
+    Failure::lasting("the answer is a native histogram; take a number from it, as with histogram_quantile()")
+}
+
+fn unknown(kind: &str, token: Option<&Secret>) -> Failure {
+    Failure::lasting(format!("it answered with the unknown kind {}", quoted(kind, token)))
+}
+
+/// The number of a successful answer to a question about the instant `asked`.
+pub(super) fn number(answer: Answer, asked: Timestamp, token: Option<&Secret>) -> Result<Number, Failure> {
+    let Data { result_type, result } = data(answer, token)?;
     match (result_type.as_str(), result.first.as_slice(), result.count) {
         ("vector", [], 0) => Ok(Number { value: None, at: None }),
-        ("vector", [element], 1) if element.get("histogram").is_some() => Err(Failure::lasting(
-            "the answer is a native histogram; take a number from it, as with histogram_quantile()",
-        )),
-        ("vector", [element], 1) => point(
+        ("vector", [element], 1) if element.get("histogram").is_some() => Err(histogram()),
+        ("vector", [element], 1) => current(
             element.get("value").and_then(Json::as_array).map_or(&[], Vec::as_slice),
             asked,
         ),
-        ("vector", _, count) => Err(Failure::lasting(format!(
-            "the answer has {count} series where one is needed; aggregate them, for example with sum(…)"
-        ))),
-        ("scalar", point_parts, 2) => point(point_parts, asked),
+        ("vector", _, count) => Err(several(count)),
+        ("scalar", parts, 2) => current(parts, asked),
         ("matrix", ..) => Err(Failure::lasting(
             "the answer is a range of samples; put a function such as rate(…) or avg_over_time(…) around it",
         )),
         ("string", ..) => Err(Failure::lasting("the answer is a text where a number is needed")),
         ("scalar", ..) => Err(Failure::transient("it answered with a scalar that is none")),
-        (other, ..) => Err(Failure::lasting(format!(
-            "it answered with the unknown kind {}",
-            quoted(other, token)
-        ))),
+        (other, ..) => Err(unknown(other, token)),
     }
 }
 
+/// The one series of a successful answer to a question about the stretch `over`.
+pub(super) fn series(answer: Answer, over: Stretch, token: Option<&Secret>) -> Result<Series, Failure> {
+    let Data { result_type, result } = data(answer, token)?;
+    let points = match (result_type.as_str(), result.first.as_slice(), result.count) {
+        ("matrix", [], 0) => Vec::new(),
+        ("matrix", [element], 1) if element.get("histograms").is_some() => return Err(histogram()),
+        ("matrix", [element], 1) => {
+            let values = element.get("values").and_then(Json::as_array);
+            let values = values.ok_or_else(|| Failure::transient("it answered with a series that is none"))?;
+            course(values, over)?
+        }
+        ("matrix", _, count) => return Err(several(count)),
+        (other, ..) => return Err(unknown(other, token)),
+    };
+    Ok(Series {
+        points,
+        step: over.step,
+        complete_to: None,
+    })
+}
+
+/// Points in rising order. A server may move the instants to whole steps, so what then lies outside of the stretch is left out;
+/// more than one step outside is the answer to another question.
+fn course(values: &[Json], over: Stretch) -> Result<Vec<Point>, Failure> {
+    let (from, to) = (over.from.as_millisecond(), over.to.as_millisecond());
+    let slack = over.step.as_millis() as i64;
+    let mut points: Vec<Point> = Vec::with_capacity(values.len());
+    for value in values {
+        let point = point(value.as_array().map_or(&[], Vec::as_slice))?;
+        if points.last().is_some_and(|last| last.at >= point.at) {
+            return Err(Failure::transient("it answered with samples that are not in order"));
+        }
+        let at = point.at.as_millisecond();
+        if at < from - slack || at > to + slack {
+            return Err(Failure::transient(format!(
+                "it answered for {}, which lies outside of what was asked",
+                point.at
+            )));
+        }
+        if (from..=to).contains(&at) {
+            points.push(point);
+        }
+    }
+    Ok(points)
+}
+
 /// `[seconds, "value"]`.
-fn point(parts: &[Json], asked: Timestamp) -> Result<Number, Failure> {
+fn point(parts: &[Json]) -> Result<Point, Failure> {
     let unfit = || Failure::transient("it answered with a sample that is none");
     let [Json::Number(seconds), Json::String(value)] = parts else {
         return Err(unfit());
@@ -128,6 +186,12 @@ fn point(parts: &[Json], asked: Timestamp) -> Result<Number, Failure> {
     let value: f64 = value.parse().map_err(|_| unfit())?;
     let millis = (seconds.as_f64().ok_or_else(unfit)? * 1000.0).round();
     let at = Timestamp::from_millisecond(millis as i64).map_err(|_| unfit())?;
+    Ok(Point { at, value })
+}
+
+/// A sample for the instant that was asked.
+fn current(parts: &[Json], asked: Timestamp) -> Result<Number, Failure> {
+    let Point { at, value } = point(parts)?;
     let drift = at.as_millisecond() - asked.as_millisecond();
     if drift.abs() > DRIFT_MAX_MS {
         let direction = if drift < 0 { "before" } else { "after" };
