@@ -6,20 +6,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::gate::{Gate, Question};
-use meridian_engine::ports::metric::MetricSource;
+use meridian_engine::ports::metric::{MetricSource, Number};
 use meridian_engine::run::reading::{Answer, Sample};
 use meridian_engine::run::version::Version;
 use meridian_workflows::expression::{Value, Values};
-use meridian_workflows::workflow::{GateKind, Metric as Definition, Source};
+use meridian_workflows::workflow::{GateKind, Metric as Definition, MetricUnit, Source};
 use parking_lot::Mutex;
 
 use crate::gate::question::{self, rendered};
-use crate::metric::{self, Surroundings};
+use crate::metric::{self, Purpose, Surroundings};
 
 /// Sources kept at once; more begin anew.
 const SOURCES_MAX: usize = 256;
 
-/// Reads metric gates. A source is made once for a workflow and its settings, so that its connections are kept.
+/// Reads metric gates. A source is made once for its settings and its purpose, so that its connections are kept.
 pub struct Metric {
     surroundings: Surroundings,
     sources: Mutex<HashMap<String, Arc<dyn MetricSource>>>,
@@ -33,12 +33,12 @@ impl Metric {
         }
     }
 
-    fn source(&self, workflow: &str, name: &str, source: &Source) -> Result<Arc<dyn MetricSource>, Failure> {
-        let key = format!("{workflow}\n{name}\n{}\n{}", source.kind, source.settings);
+    fn source(&self, name: &str, source: &Source, purpose: &Purpose) -> Result<Arc<dyn MetricSource>, Failure> {
+        let key = format!("{purpose:?}\n{name}\n{}\n{}", source.kind, source.settings);
         if let Some(known) = self.sources.lock().get(&key) {
             return Ok(Arc::clone(known));
         }
-        let made = metric::source(&source.kind, &source.settings, workflow, &self.surroundings)?;
+        let made = metric::source_for(&source.kind, &source.settings, purpose, &self.surroundings)?;
         let mut sources = self.sources.lock();
         if sources.len() >= SOURCES_MAX {
             sources.clear();
@@ -64,10 +64,16 @@ impl Gate for Metric {
             .sources
             .get(&metric.source)
             .ok_or_else(|| unknown("source", &metric.source))?;
+        let purpose = |unit: MetricUnit| Purpose {
+            workflow: workflow.name.clone(),
+            unit: Some(unit),
+            window: metric.window,
+        };
         let asked = Asked {
             question,
             metric,
-            source: self.source(&workflow.name, &metric.source, source)?,
+            source: self.source(&metric.source, source, &purpose(metric.unit.clone()))?,
+            counts: self.source(&metric.source, source, &purpose(MetricUnit::Count))?,
         };
         let region = question.region.as_ref();
         let candidate = asked.sample("candidate", region.and_then(|region| region.candidate));
@@ -91,6 +97,8 @@ struct Asked<'a> {
     question: &'a Question<'a>,
     metric: &'a Definition,
     source: Arc<dyn MetricSource>,
+    /// The same source for the number of samples, which is a count whatever the metric's unit is.
+    counts: Arc<dyn MetricSource>,
 }
 
 impl Asked<'_> {
@@ -102,9 +110,12 @@ impl Asked<'_> {
             values.set("arm", Value::record([("name", name)]));
         }
         let query = self.rendered("query", &self.metric.query, &values)?;
-        let number = self.ask(&query).await?;
+        let number = self.ask(&self.source, &query).await?;
         let samples = match &self.metric.samples {
-            Some(samples) => self.ask(&self.rendered("samples", samples, &values)?).await?.value,
+            Some(samples) => {
+                let query = self.rendered("samples", samples, &values)?;
+                self.ask(&self.counts, &query).await?.value
+            }
             None => None,
         };
         Ok(Sample {
@@ -123,13 +134,10 @@ impl Asked<'_> {
         rendered(&format!("`{what}` of metric `{}`", gate.query), template, values)
     }
 
-    async fn ask(&self, query: &str) -> Result<meridian_engine::ports::metric::Number, Failure> {
-        self.source
-            .query(query, self.question.now)
-            .await
-            .map_err(|failure| Failure {
-                what: format!("source `{}`: {}", self.metric.source, failure.what),
-                lasting: failure.lasting,
-            })
+    async fn ask(&self, source: &Arc<dyn MetricSource>, query: &str) -> Result<Number, Failure> {
+        source.query(query, self.question.now).await.map_err(|failure| Failure {
+            what: format!("source `{}`: {}", self.metric.source, failure.what),
+            lasting: failure.lasting,
+        })
     }
 }
