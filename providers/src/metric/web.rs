@@ -107,7 +107,8 @@ impl Server {
         }
     }
 
-    /// The same, where refusals may pass by themselves though their status says otherwise.
+    /// The same, where refusals may pass by themselves though their status says otherwise: AWS throttles with a 400.
+    #[cfg(feature = "aws")]
     pub fn with_passing(self, is_passing: fn(&Json) -> bool) -> Server {
         Server { is_passing, ..self }
     }

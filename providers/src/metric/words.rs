@@ -114,7 +114,7 @@ impl Rhythm {
             delay: delay.unwrap_or(delay_default),
             lookback: lookback.unwrap_or(LOOKBACK_DEFAULT),
         };
-        if rhythm.step.is_zero() || rhythm.step.as_millis() % 1_000 != 0 {
+        if rhythm.step.is_zero() || !rhythm.step.as_millis().is_multiple_of(1_000) {
             return Err(format!("`step` is {}, and whole seconds are needed", rhythm.step));
         }
         if rhythm.delay > LOOKBACK_MAX {
