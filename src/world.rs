@@ -6,7 +6,7 @@ use std::sync::Arc;
 use meridian_engine::ports::secret::Secrets;
 use meridian_engine::scheduler::world::World;
 use meridian_providers::cloud::sandbox::ADDRESS_VARIABLE;
-use meridian_providers::metric::Surroundings;
+use meridian_providers::metric::{self, Surroundings};
 use meridian_providers::sandbox::address;
 use meridian_providers::{cloud, gate};
 use meridian_workflows::plan::Plan;
@@ -22,7 +22,7 @@ pub fn vocabulary() -> Vocabulary {
     Vocabulary {
         providers: cloud::kinds(),
         gates: kinds(GATES),
-        sources: kinds(SOURCES),
+        sources: metric::kinds(),
         notifiers: kinds(NOTIFIERS),
     }
 }
@@ -85,19 +85,6 @@ const GATES: &[(&str, Availability)] = &[
     ("signal", NotYet),
     ("completed", NotYet),
     ("lock", NotYet),
-];
-
-const SOURCES: &[(&str, Availability)] = &[
-    ("prometheus", Available),
-    (SANDBOX, Available),
-    ("applicationInsights", NotYet),
-    ("cloudwatch", NotYet),
-    ("datadog", NotYet),
-    ("graphite", NotYet),
-    ("influxdb", NotYet),
-    ("newRelic", NotYet),
-    ("wavefront", NotYet),
-    ("web", NotYet),
 ];
 
 const NOTIFIERS: &[(&str, Availability)] = &[

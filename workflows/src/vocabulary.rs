@@ -175,7 +175,32 @@ pub enum RollbackSpeed {
     Restarts,
 }
 
-/// One kind of gate, metric source or notifier.
+/// One kind of metric source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceKind {
+    /// The key in a source, as in `{prometheus: {…}}`.
+    pub name: &'static str,
+    pub availability: Availability,
+    /// Keys that the source's settings may have; checked with did-you-mean. Empty where nothing is known of them.
+    pub settings: &'static [SettingKey],
+    pub read: SourceReader,
+}
+
+/// Reads a source's settings as the source will when it is asked.
+///
+/// *Errors*: why the settings are not sound, as a lower-case phrase that names the key in backticks.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceReader(pub fn(&serde_json::Value) -> Result<(), String>);
+
+impl PartialEq for SourceReader {
+    fn eq(&self, other: &SourceReader) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for SourceReader {}
+
+/// One kind of gate or notifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
     pub name: &'static str,
@@ -195,7 +220,7 @@ pub enum Availability {
 pub struct Vocabulary {
     pub providers: Vec<ProviderKind>,
     pub gates: Vec<Kind>,
-    pub sources: Vec<Kind>,
+    pub sources: Vec<SourceKind>,
     pub notifiers: Vec<Kind>,
 }
 
@@ -208,8 +233,8 @@ impl Vocabulary {
         self.gates.iter().copied().find(|kind| kind.name == name)
     }
 
-    pub fn source(&self, name: &str) -> Option<Kind> {
-        self.sources.iter().copied().find(|kind| kind.name == name)
+    pub fn source(&self, name: &str) -> Option<&SourceKind> {
+        self.sources.iter().find(|kind| kind.name == name)
     }
 
     pub fn notifier(&self, name: &str) -> Option<Kind> {

@@ -165,7 +165,12 @@ impl Services {
     }
 }
 
-fn credential(credentials: &Credentials, cloud: Cloud, secret: String) -> Result<Arc<dyn TokenCredential>, Failure> {
+/// What gets tokens for these credentials; `secret` is the value of the one that they name.
+pub(crate) fn credential(
+    credentials: &Credentials,
+    cloud: Cloud,
+    secret: String,
+) -> Result<Arc<dyn TokenCredential>, Failure> {
     let unsound = |error: azure_core::Error| Failure::lasting(format!("the credentials cannot be used: {error}"));
     let client_options = || -> Result<ClientOptions, Failure> {
         Ok(ClientOptions {

@@ -1,4 +1,5 @@
-//! Amazon ECS services as a cloud of Meridian: ECS's own deployments, task sets, or two services behind one weighted rule.
+//! Amazon ECS services as a cloud of Meridian (ECS's own deployments, task sets, or two services behind one weighted rule), and who
+//! Meridian is to AWS.
 //!
 //! What decides (`strategy`, `native`, `pair`, `diagnosis`) is pure and works on plain `facts`; `aws` calls AWS and decides nothing.
 
@@ -8,6 +9,7 @@ mod diagnosis;
 mod facts;
 mod fence;
 mod hand;
+pub mod identity;
 mod look;
 mod native;
 mod observed;

@@ -222,7 +222,7 @@ pub fn read(settings: &Value) -> Result<Settings, String> {
     let settings = Settings {
         place: Place {
             region: written.region,
-            role: written.role.map(|role| either(role, "role", short_role)).transpose()?,
+            role: written.role.map(role).transpose()?,
             endpoints: written
                 .endpoint
                 .map(|endpoint| either(endpoint, "endpoint", one_endpoint))
@@ -261,6 +261,11 @@ where
         Ok(Either::Full(full)) => Ok(full),
         Err(_) => Err(format!("`{key}` is written neither short nor in full")),
     }
+}
+
+/// `role` as it may be written: an ARN, or `{arn, externalId}`.
+pub fn role(written: Value) -> Result<Role, String> {
+    either(written, "role", short_role)
 }
 
 fn short_role(arn: String) -> Role {

@@ -10,16 +10,16 @@ use meridian_engine::run::reading::{Course, Point, Sample};
 use meridian_engine::run::version::Version;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::expression::{Value, Values};
-use meridian_workflows::workflow::{Metric, Source};
+use meridian_workflows::workflow::{Metric, MetricUnit, Source};
 use parking_lot::Mutex;
 
 use crate::gate::question::{self, rendered};
-use crate::metric::{self, Surroundings};
+use crate::metric::{self, Purpose, Surroundings};
 
 /// Sources kept at once; more begin anew.
 const SOURCES_MAX: usize = 256;
 
-/// The metric sources of all workflows. One is made once for a workflow and its settings, so that its connections are kept.
+/// The metric sources of all workflows. One is made once for its settings and its purpose, so that its connections are kept.
 pub struct Telemetry {
     surroundings: Surroundings,
     sources: Mutex<HashMap<String, Arc<dyn MetricSource>>>,
@@ -71,20 +71,26 @@ impl Telemetry {
             .sources
             .get(&metric.source)
             .ok_or_else(|| unknown("source", &metric.source))?;
+        let purpose = |unit: MetricUnit| Purpose {
+            workflow: workflow.name.clone(),
+            unit: Some(unit),
+            window: metric.window,
+        };
         Ok(Asked {
             question,
             name,
             metric,
-            source: self.source(&workflow.name, &metric.source, source)?,
+            source: self.source(&metric.source, source, &purpose(metric.unit.clone()))?,
+            counts: self.source(&metric.source, source, &purpose(MetricUnit::Count))?,
         })
     }
 
-    fn source(&self, workflow: &str, name: &str, source: &Source) -> Result<Arc<dyn MetricSource>, Failure> {
-        let key = format!("{workflow}\n{name}\n{}\n{}", source.kind, source.settings);
+    fn source(&self, name: &str, source: &Source, purpose: &Purpose) -> Result<Arc<dyn MetricSource>, Failure> {
+        let key = format!("{purpose:?}\n{name}\n{}\n{}", source.kind, source.settings);
         if let Some(known) = self.sources.lock().get(&key) {
             return Ok(Arc::clone(known));
         }
-        let made = metric::source(&source.kind, &source.settings, workflow, &self.surroundings)?;
+        let made = metric::source_for(&source.kind, &source.settings, purpose, &self.surroundings)?;
         let mut sources = self.sources.lock();
         if sources.len() >= SOURCES_MAX {
             sources.clear();
@@ -100,6 +106,8 @@ pub struct Asked<'a> {
     name: &'a str,
     metric: &'a Metric,
     source: Arc<dyn MetricSource>,
+    /// The same source for the number of samples, which is a count whatever the metric's unit is.
+    counts: Arc<dyn MetricSource>,
 }
 
 impl Asked<'_> {
@@ -108,7 +116,10 @@ impl Asked<'_> {
         let values = self.values(arm, self.question.window);
         let sample = self.number(&values).await?;
         let samples = match &self.metric.samples {
-            Some(samples) => self.ask(&self.rendered("samples", samples, &values)?).await?.value,
+            Some(samples) => {
+                let query = self.rendered("samples", samples, &values)?;
+                self.ask(&self.counts, &query).await?.value
+            }
             None => None,
         };
         Ok(Sample { samples, ..sample })
@@ -158,7 +169,7 @@ impl Asked<'_> {
 
     async fn number(&self, values: &Values) -> Result<Sample, Failure> {
         let query = self.rendered("query", &self.metric.query, values)?;
-        let number = self.ask(&query).await?;
+        let number = self.ask(&self.source, &query).await?;
         Ok(Sample {
             value: number.value,
             samples: None,
@@ -171,8 +182,8 @@ impl Asked<'_> {
         rendered(&format!("`{what}` of metric `{}`", self.name), template, values)
     }
 
-    async fn ask(&self, query: &str) -> Result<Number, Failure> {
-        let answer = self.source.query(query, self.question.now).await;
+    async fn ask(&self, source: &Arc<dyn MetricSource>, query: &str) -> Result<Number, Failure> {
+        let answer = source.query(query, self.question.now).await;
         answer.map_err(|failure| self.named(failure))
     }
 

@@ -5,24 +5,42 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::metric::{MetricSource, Number, Series, Stretch};
+use meridian_workflows::duration::Duration;
 use parking_lot::Mutex;
+use reqwest::Url;
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-use crate::metric::Surroundings;
 use crate::metric::prometheus::Prometheus;
+use crate::metric::web::{Over, Server};
+use crate::metric::words::{self, Way, optional};
+use crate::metric::{Kind, Making, Surroundings, kind};
 use crate::sandbox::address;
+
+pub(super) const KIND: Kind = kind(
+    "sandbox",
+    &[optional(
+        "address",
+        "where a sandbox answers; otherwise the one of the state directory is found",
+    )],
+    |settings| read(settings).map(drop),
+    |making| Ok(Box::new(SandboxMetrics::new(making)?)),
+);
+
+/// The endpoint of one sandbox.
+type Endpoint = Over<Prometheus>;
 
 /// A sandbox's metrics.
 ///
-/// *Guarantees*: as [`Prometheus`]. The address comes from the settings, from the environment, or from the sandbox of this
+/// *Guarantees*: as [`Over`]. The address comes from the settings, from the environment, or from the sandbox of this
 /// directory, which may have come back at another address since the last question.
-pub struct SandboxMetrics {
-    address: Option<String>,
+struct SandboxMetrics {
+    address: Option<Url>,
     workflow: String,
+    timeout: Duration,
     surroundings: Surroundings,
     /// The endpoint of the last answer; looked up anew after every failure.
-    found: Mutex<Option<Arc<Prometheus>>>,
+    found: Mutex<Option<Arc<Endpoint>>>,
 }
 
 /// What stands under `sandbox:` in a source.
@@ -32,43 +50,44 @@ struct Settings {
     address: Option<String>,
 }
 
+fn read(settings: &Json) -> Result<Option<Url>, String> {
+    let settings: Settings = words::read(settings)?;
+    settings.address.map(|text| words::address(&text, Way::Any)).transpose()
+}
+
 impl SandboxMetrics {
-    /// A source with the settings that the workflow `workflow` gives: an `address`, or nothing.
-    ///
-    /// # Errors
-    /// Lasting, with the setting that does not fit.
-    pub fn new(settings: &Json, workflow: &str, surroundings: Surroundings) -> Result<Self, Failure> {
-        // `sandbox:` with nothing under it is null.
-        let settings: Option<Settings> = Option::deserialize(settings)
-            .map_err(|error| Failure::lasting(format!("the settings of source `sandbox` do not fit: {error}")))?;
-        let written = settings.and_then(|settings| settings.address);
-        let source = Self {
-            address: written.or_else(|| surroundings.sandbox_address.clone()),
-            workflow: workflow.to_owned(),
-            surroundings,
+    fn new(making: &Making<'_>) -> Result<Self, Failure> {
+        let unfit = |why: String| making.unfit(&why);
+        let given = making.surroundings.sandbox_address.as_ref();
+        let given = given.map(|text| words::address(text, Way::Any)).transpose();
+        Ok(Self {
+            address: read(making.settings).map_err(unfit)?.or(given.map_err(unfit)?),
+            workflow: making.purpose.workflow.clone(),
+            timeout: words::timeout(None).map_err(unfit)?,
+            surroundings: making.surroundings.clone(),
             found: Mutex::new(None),
-        };
-        if let Some(address) = &source.address {
-            *source.found.lock() = Some(source.endpoint(address)?);
-        }
-        Ok(source)
+        })
     }
 
-    fn endpoint(&self, address: &str) -> Result<Arc<Prometheus>, Failure> {
+    fn endpoint(&self, address: Url) -> Arc<Endpoint> {
         let secrets = Arc::clone(&self.surroundings.secrets);
-        Ok(Arc::new(Prometheus::new(
-            &json!({"address": address}),
+        let server = Server::new(
+            "prometheus",
+            address,
+            "`address`",
+            self.timeout,
             &self.workflow,
             secrets,
-        )?))
+        );
+        Arc::new(Over(Prometheus::open(server)))
     }
 
-    async fn find(&self) -> Result<Arc<Prometheus>, Failure> {
+    async fn find(&self) -> Result<Arc<Endpoint>, Failure> {
         if let Some(found) = self.found.lock().clone() {
             return Ok(found);
         }
         let endpoint = match &self.address {
-            Some(address) => self.endpoint(address)?,
+            Some(address) => self.endpoint(address.clone()),
             None => {
                 let directory = &self.surroundings.sandbox_dir;
                 let none = || {
@@ -77,7 +96,8 @@ impl SandboxMetrics {
                         directory.display()
                     ))
                 };
-                self.endpoint(&address::find(directory).await.ok_or_else(none)?.url)?
+                let found = address::find(directory).await.ok_or_else(none)?.url;
+                self.endpoint(words::address(&found, Way::Any).map_err(Failure::lasting)?)
             }
         };
         *self.found.lock() = Some(Arc::clone(&endpoint));

@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use jiff::Timestamp;
 use meridian_engine::ports::failure::{Failure, Lasting};
-use meridian_engine::ports::metric::{MetricSource, Number};
+use meridian_engine::ports::metric::{MetricSource, Number, Point, Series, Stretch};
 use meridian_engine::ports::secret::{Secret, Secrets};
 use meridian_providers::metric::{Surroundings, source};
 use meridian_providers::sandbox::Sandbox;
 use meridian_providers::sandbox::options::Options;
-use meridian_providers::sandbox::promql::answer::answer_query;
+use meridian_providers::sandbox::promql::answer::{answer_query, answer_query_range};
 use meridian_providers::sandbox::promql::store::Store;
 use meridian_workflows::duration::Duration;
 use serde_json::{Value, json};
@@ -149,7 +149,7 @@ async fn what_is_no_number_is_a_failure() {
     }
     assert!(transient(told_json(of("scalar", json!([1]))).await).contains("scalar that is none"));
     assert!(transient(told_json(json!({"status": "success"})).await).contains("without data"));
-    assert!(transient(told_json(json!([1, 2])).await).contains("JSON that Prometheus would not send"));
+    assert!(transient(told_json(json!([1, 2])).await).contains("JSON that prometheus would not send"));
     assert!(
         transient(told_json(json!({"status": "success", "data": {"resultType": "vector", "result": null}})).await)
             .contains("JSON")
@@ -324,7 +324,7 @@ async fn the_question_carries_the_token_and_no_failure_shows_it() {
     let settings = json!({"address": format!("{address}/prefix/"), "token": {"secret": "prometheus"}});
     let what = lasting(made(settings).unwrap().query("sum(up) + 1", asked()).await);
     let expected =
-        "/prefix/api/v1/query query=sum%28up%29+%2B+1&time=1700000600.250&timeout=10000ms Bearer (token) identity";
+        "/prefix/api/v1/query query=sum%28up%29+%2B+1&time=1700000600.250&timeout=10000ms Bearer (secret) identity";
     assert!(what.ends_with(expected), "{what}");
     // A token that would be cut in two by the limit on quoted words is taken out before.
     let long = format!("{}{TOKEN}", "x".repeat(295));
@@ -337,7 +337,7 @@ async fn a_secret_that_was_not_given_is_not_asked_with() {
     let source = made(json!({"address": "http://127.0.0.1:1", "token": {"secret": "other"}})).unwrap();
     assert_eq!(
         lasting(source.query("up", asked()).await),
-        "workflow `payments` has no secret `other`"
+        "prometheus at 127.0.0.1:1: workflow `payments` has no secret `other`"
     );
 }
 
@@ -367,6 +367,81 @@ fn settings_that_do_not_fit_are_refused() {
     assert!(refused("sandbox", json!({"address": "ftp://127.0.0.1"})).contains("scheme `ftp`"));
 }
 
+fn stretch(seconds: i64, step: u64) -> Stretch {
+    Stretch {
+        from: asked(),
+        to: Timestamp::from_millisecond(asked().as_millisecond() + seconds * 1_000).unwrap(),
+        step: Duration::from_secs(step),
+    }
+}
+
+/// The course that the source reads out of this answer to a range query.
+async fn course(body: Value, over: Stretch) -> Result<Series, Failure> {
+    let address = serve(Router::new().fallback(move || std::future::ready(Json(body.clone())))).await;
+    made(json!({"address": address})).unwrap().series("up", over).await
+}
+
+fn matrix(elements: Value) -> Value {
+    json!({"status": "success", "data": {"resultType": "matrix", "result": elements}})
+}
+
+#[tokio::test]
+async fn a_course_is_one_series_in_order() {
+    let start = asked().as_millisecond() as f64 / 1000.0;
+    let one = matrix(json!([{"metric": {}, "values": [[start, "1"], [start + 15.0, "NaN"], [start + 30.0, "3"]]}]));
+    let series = course(one.clone(), stretch(30, 15)).await.unwrap();
+    assert_eq!(series.step, Duration::from_secs(15));
+    assert_eq!(series.complete_to, None);
+    assert_eq!(
+        series.points[0],
+        Point {
+            at: asked(),
+            value: 1.0
+        }
+    );
+    assert!(series.points[1].value.is_nan());
+    assert_eq!(series.points.len(), 3);
+    assert_eq!(course(matrix(json!([])), stretch(30, 15)).await.unwrap().points, []);
+    let failed = |told: Result<Series, Failure>| told.unwrap_err().what;
+    let many = matrix(json!([{"values": []}, {"values": []}]));
+    assert!(failed(course(many, stretch(30, 15)).await).contains("2 series"));
+    let disordered = matrix(json!([{"values": [[start + 15.0, "1"], [start, "1"]]}]));
+    assert!(failed(course(disordered, stretch(30, 15)).await).contains("not in order"));
+    assert!(failed(course(one, stretch(10, 5)).await).contains("outside of what was asked"));
+    assert!(failed(course(vector(json!([])), stretch(30, 15)).await).contains("unknown kind vector"));
+    assert!(failed(course(matrix(json!([{"histograms": []}])), stretch(30, 15)).await).contains("histogram"));
+    assert!(failed(course(matrix(json!([])), stretch(30, 0)).await).contains("holds nothing"));
+    assert!(failed(course(matrix(json!([])), stretch(-1, 15)).await).contains("holds nothing"));
+}
+
+#[tokio::test]
+async fn a_stretch_too_long_for_its_step_gets_a_wider_one() {
+    let series = course(matrix(json!([])), stretch(22_000, 1)).await.unwrap();
+    assert_eq!(series.step, Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_tenant_and_a_user_are_told_to_the_server() {
+    let echo = |headers: HeaderMap| async move {
+        let of = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        let error = format!("{} {}", of("authorization"), of("x-scope-orgid"));
+        (
+            StatusCode::BAD_REQUEST,
+            Json(json!({"status": "error", "error": error})),
+        )
+    };
+    let address = serve(Router::new().fallback(echo)).await;
+    let settings =
+        json!({"address": address, "username": "meridian", "password": {"secret": "prometheus"}, "tenant": "shop"});
+    let what = lasting(made(settings).unwrap().query("up", asked()).await);
+    // meridian:s3cr3t-token
+    assert!(what.ends_with("Basic bWVyaWRpYW46czNjcjN0LXRva2Vu shop"), "{what}");
+    let why = |settings: Value| made(settings).map(|_| ()).unwrap_err().what;
+    let both = json!({"address": "http://p", "token": {"secret": "a"}, "username": "u", "password": {"secret": "b"}});
+    assert!(why(both).contains("`token` and `username`"));
+    assert!(why(json!({"address": "http://p", "username": "u"})).contains("belong together"));
+}
+
 /// The questions of a gate, before any server that holds the data.
 async fn gate_questions(address: &str) {
     let source = made(json!({"address": address})).unwrap();
@@ -388,6 +463,18 @@ async fn gate_questions(address: &str) {
             .unwrap()
             .value
             .is_some_and(f64::is_nan)
+    );
+    let series = source.series(ratio, stretch(300, 15)).await.unwrap();
+    assert_eq!(series.points.len(), 21);
+    assert_eq!(series.points[0].at, asked());
+    assert_eq!(Some(series.points[0].value), number.value);
+    assert_eq!(
+        source
+            .series("sum(rate(nothing[2m]))", stretch(300, 15))
+            .await
+            .unwrap()
+            .points,
+        []
     );
     assert!(lasting(source.query("http_requests_total", asked()).await).contains("12 series"));
     assert!(lasting(source.query("http_requests_total[1m]", asked()).await).contains("range of samples"));
@@ -413,7 +500,15 @@ async fn our_own_answers_are_understood() {
         let (status, body) = answer_query(&store, &parameters, Timestamp::UNIX_EPOCH);
         std::future::ready((StatusCode::from_u16(status).unwrap(), Json(body)))
     };
-    gate_questions(&serve(Router::new().route("/api/v1/query", axum::routing::post(query))).await).await;
+    let store: Arc<Store> = Arc::new(data::store(&data::all()));
+    let range = move |axum::Form(parameters): axum::Form<Vec<(String, String)>>| {
+        let (status, body) = answer_query_range(&store, &parameters);
+        std::future::ready((StatusCode::from_u16(status).unwrap(), Json(body)))
+    };
+    let router = Router::new()
+        .route("/api/v1/query", axum::routing::post(query))
+        .route("/api/v1/query_range", axum::routing::post(range));
+    gate_questions(&serve(router).await).await;
 }
 
 #[tokio::test]
@@ -434,6 +529,7 @@ async fn the_sandbox_is_found_and_found_again_at_another_address() {
         None
     );
     assert!(lasting(metrics.query("rate(nothing)", asked()).await).contains("bad_data"));
+    assert_eq!(metrics.series("2 ^ 3", stretch(30, 15)).await.unwrap().points.len(), 3);
     let former = first.address().url.clone();
     first.stop().await;
     assert!(metrics.query("1", asked()).await.is_err());

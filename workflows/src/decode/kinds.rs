@@ -4,11 +4,11 @@ use crate::decode::context::Context;
 use crate::decode::shape::Kinds;
 use crate::decode::value;
 use crate::diagnostic::{Code, Diagnostic, suggestion};
-use crate::document::node::{Entry, Node, Value};
-use crate::vocabulary::Availability;
+use crate::document::node::{Entry, Map, Node, Value};
+use crate::vocabulary::{Availability, SourceKind};
 
 /// Keys whose values are secrets wherever they stand in settings.
-const SECRET_KEYS: [&str; 8] = [
+const SECRET_KEYS: [&str; 11] = [
     "token",
     "password",
     "secretKey",
@@ -17,6 +17,9 @@ const SECRET_KEYS: [&str; 8] = [
     "clientSecret",
     "connectionString",
     "bearerToken",
+    "applicationKey",
+    "secretAccessKey",
+    "serviceAccount",
 ];
 
 /// A kind with its settings.
@@ -28,11 +31,24 @@ pub struct Chosen {
 
 /// Reads `{kind: settings}` for a metric source or a notifier.
 pub fn read(node: &Node, kinds: Kinds, cx: &mut Context<'_>) -> Option<Chosen> {
-    let (what, known) = match kinds {
-        Kinds::Sources => ("metric source", &cx.vocabulary.sources),
-        Kinds::Notifiers => ("notifier", &cx.vocabulary.notifiers),
+    let (what, known): (_, Vec<(&'static str, Availability)>) = match kinds {
+        Kinds::Sources => {
+            let sources = cx.vocabulary.sources.iter();
+            (
+                "metric source",
+                sources.map(|kind| (kind.name, kind.availability)).collect(),
+            )
+        }
+        Kinds::Notifiers => {
+            let notifiers = cx.vocabulary.notifiers.iter();
+            (
+                "notifier",
+                notifiers.map(|kind| (kind.name, kind.availability)).collect(),
+            )
+        }
         Kinds::Providers => return None,
     };
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     let Some(map) = node.as_map() else {
         value::wrong_type(node, &format!("a mapping with one kind of {what}"), cx);
         return None;
@@ -40,24 +56,67 @@ pub fn read(node: &Node, kinds: Kinds, cx: &mut Context<'_>) -> Option<Chosen> {
     let mut entries = map.entries.iter();
     let (Some((name, entry)), None) = (entries.next(), entries.next()) else {
         let message = format!("a {what} has exactly one kind, found {}", map.entries.len());
-        let hint = format!(
-            "known here: {}",
-            known.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ")
-        );
+        let hint = format!("known here: {}", names.join(", "));
         cx.report(Diagnostic::new(Code::ONE_OF, node.place.first_line(), message).hint(hint));
         return None;
     };
-    let Some(kind) = known.iter().find(|kind| kind.name == name) else {
-        let names: Vec<&str> = known.iter().map(|kind| kind.name).collect();
+    let Some((_, availability)) = known.iter().find(|(known, _)| known == name) else {
         cx.unknown(Code::UNKNOWN_FEATURE, &entry.key, what, name, names);
         return None;
     };
     check_secrets(&entry.value, cx);
+    let settings = settings(entry);
+    if kinds == Kinds::Sources
+        && let Some(kind) = cx.vocabulary.source(name).cloned()
+    {
+        check_source(&kind, entry, &settings, cx);
+    }
     Some(Chosen {
         kind: name.clone(),
-        settings: settings(entry),
-        availability: kind.availability,
+        settings,
+        availability: *availability,
     })
+}
+
+/// A source's settings are what the source itself will read: unknown and missing keys first, then whether the rest is sound.
+fn check_source(kind: &SourceKind, entry: &Entry, settings: &serde_json::Value, cx: &mut Context<'_>) {
+    let empty = Map::default();
+    let map = match &entry.value.value {
+        Value::Map(map) => map,
+        Value::Null => &empty,
+        Value::Scalar(_) | Value::List(_) => {
+            value::wrong_type(
+                &entry.value,
+                &format!("the settings of the metric source `{}`", kind.name),
+                cx,
+            );
+            return;
+        }
+    };
+    let mut is_complete = true;
+    // An empty list means that nothing is known of the keys.
+    let unknown = |key: &&String| !kind.settings.is_empty() && !kind.settings.iter().any(|known| known.name == **key);
+    for key in map.entries.keys().filter(unknown) {
+        let message = format!("the metric source `{}` has no setting `{key}`", kind.name);
+        let hint = suggestion::hint(key, kind.settings.iter().map(|known| known.name));
+        let place = map.entries[key].key.clone();
+        cx.report(Diagnostic::new(Code::UNKNOWN_KEY, place, message).maybe_hint(hint));
+        is_complete = false;
+    }
+    for setting in kind.settings.iter().filter(|setting| setting.required) {
+        if map.get(setting.name).is_none() {
+            let message = format!("the metric source `{}` needs the setting `{}`", kind.name, setting.name);
+            cx.report(Diagnostic::new(Code::MISSING_KEY, entry.key.clone(), message).hint(setting.summary));
+            is_complete = false;
+        }
+    }
+    if is_complete && let Err(why) = (kind.read.0)(settings) {
+        // The reason names its key, so that the value itself can be shown.
+        let named = why.split('`').nth(1).and_then(|key| map.get(key));
+        let place = named.map_or_else(|| entry.key.clone(), |named| named.place.first_line());
+        let message = format!("the settings of the metric source `{}` are not sound: {why}", kind.name);
+        cx.report(Diagnostic::new(Code::WRONG_TYPE, place, message));
+    }
 }
 
 fn settings(entry: &Entry) -> serde_json::Value {

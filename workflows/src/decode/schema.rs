@@ -9,7 +9,7 @@ use crate::decode::envelope::{API_VERSION, METADATA};
 use crate::decode::shape::{Form, Key, Kinds, Shape};
 use crate::decode::workflow::WORKFLOW;
 use crate::decode::{gate, regions};
-use crate::vocabulary::{Availability, Kind, ProviderKind, Vocabulary};
+use crate::vocabulary::{Availability, Kind, ProviderKind, SourceKind, Vocabulary};
 
 /// The schema (draft 2020-12) of a document of any kind, with the kinds that the vocabulary knows.
 ///
@@ -158,7 +158,7 @@ impl Writer<'_> {
             }
             Form::Object(shape) => self.object(shape),
             Form::Either(forms) => json!({"anyOf": forms.iter().map(|form| self.form(form)).collect::<Vec<_>>()}),
-            Form::Kind(Kinds::Sources) => self.kind(&self.vocabulary.sources),
+            Form::Kind(Kinds::Sources) => self.sources(),
             Form::Kind(Kinds::Notifiers) => self.kind(&self.vocabulary.notifiers),
             Form::Kind(Kinds::Providers) => {
                 json!({"type": "object", "properties": self.providers(false), "additionalProperties": false})
@@ -175,6 +175,38 @@ impl Writer<'_> {
             )
         };
         let properties: Map<String, Value> = kinds.iter().map(property).collect();
+        json!({"type": "object", "properties": properties, "additionalProperties": false, "minProperties": 1, "maxProperties": 1})
+    }
+
+    /// Metric sources' keys with their settings.
+    fn sources(&self) -> Value {
+        let property = |kind: &SourceKind| {
+            let settings: Map<String, Value> = kind
+                .settings
+                .iter()
+                .map(|key| (key.name.to_owned(), json!({"description": key.summary})))
+                .collect();
+            let required: Vec<&str> = kind
+                .settings
+                .iter()
+                .filter(|key| key.required)
+                .map(|key| key.name)
+                .collect();
+            let types = if required.is_empty() {
+                json!(["object", "null"])
+            } else {
+                json!("object")
+            };
+            let schema = json!({
+                "type": types,
+                "description": later(kind.availability),
+                "additionalProperties": settings.is_empty(),
+                "properties": settings,
+                "required": required,
+            });
+            (kind.name.to_owned(), schema)
+        };
+        let properties: Map<String, Value> = self.vocabulary.sources.iter().map(property).collect();
         json!({"type": "object", "properties": properties, "additionalProperties": false, "minProperties": 1, "maxProperties": 1})
     }
 

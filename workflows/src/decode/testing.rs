@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::decode::{Given, Reading, Surroundings, read};
 use crate::vocabulary::{
     AudienceKey, Audiences, Availability, Capabilities, Kind, ProviderKind, SettingKey, SettingsReader, Shares,
-    Vocabulary,
+    SourceKind, SourceReader, Vocabulary,
 };
 
 /// Kinds as the first builds know them.
@@ -22,6 +22,12 @@ pub fn vocabulary() -> Vocabulary {
         read: SettingsReader(read),
     };
     let kind = |availability| move |name| Kind { name, availability };
+    let source = |name, availability| SourceKind {
+        name,
+        availability,
+        settings: &[],
+        read: SourceReader(|_| Ok(())),
+    };
     let settings = [
         key("context", true),
         key("namespace", false),
@@ -50,9 +56,21 @@ pub fn vocabulary() -> Vocabulary {
         ],
         gates: available.into_iter().chain(later).collect(),
         sources: vec![
-            kind(Availability::Available)("prometheus"),
-            kind(Availability::Available)("sandbox"),
-            kind(Availability::NotYet)("datadog"),
+            SourceKind {
+                name: "prometheus",
+                availability: Availability::Available,
+                settings: Box::leak(Box::new([
+                    key("address", true),
+                    key("token", false),
+                    key("timeout", false),
+                ])),
+                read: SourceReader(|settings| match settings["address"].as_str() {
+                    Some(address) if address.starts_with("http") => Ok(()),
+                    _ => Err("`address` is no URL".to_owned()),
+                }),
+            },
+            source("sandbox", Availability::Available),
+            source("datadog", Availability::NotYet),
         ],
         notifiers: vec![kind(Availability::NotYet)("slack")],
     }

@@ -76,7 +76,7 @@ where
 }
 
 /// A request that never was answered: no connection, or no credentials to sign it with.
-fn unsent(action: &str, chain: &str) -> Refusal {
+pub fn unsent(action: &str, chain: &str) -> Refusal {
     let chain = brief(chain);
     let lower = chain.to_ascii_lowercase();
     if lower.contains("expiredtoken") {
@@ -133,6 +133,14 @@ fn said(action: &str, status: u16, code: &str, message: &str, retry_after: Optio
         },
     };
     Refusal { failure, kind }
+}
+
+/// Whether a refusal with this code passes by itself, whatever its status says: AWS throttles with a 400.
+pub fn passes(code: &str) -> bool {
+    match kind(400, code, "") {
+        Kind::Throttled | Kind::Expired | Kind::Fault => true,
+        Kind::Forbidden | Kind::Missing | Kind::Conflict | Kind::Invalid => false,
+    }
 }
 
 fn kind(status: u16, code: &str, message: &str) -> Kind {

@@ -21,7 +21,7 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use jiff::Timestamp;
 
-use crate::settings::Place;
+use crate::settings::{Place, Role};
 
 /// One account in one region.
 #[derive(Debug)]
@@ -35,34 +35,7 @@ impl Account {
     ///
     /// `keys` stand in for the credentials that would be found.
     pub async fn open(place: &Place, keys: Option<Credentials>) -> Account {
-        let client = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
-        // A call of the engine has 30 s for several requests: each ends well before, and the engine tries again.
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(3))
-            .read_timeout(Duration::from_secs(5))
-            .operation_attempt_timeout(Duration::from_secs(6))
-            .operation_timeout(Duration::from_secs(8))
-            .build();
-        // One more try hides a single lost packet; everything beyond is the engine's to pace.
-        let retries = RetryConfig::standard()
-            .with_max_attempts(2)
-            .with_initial_backoff(Duration::from_millis(200));
-        let mut found = aws_config::defaults(BehaviorVersion::latest());
-        if let Some(keys) = keys {
-            found = found.credentials_provider(keys);
-        }
-        let mut base = found
-            .region(Region::new(place.region.clone()))
-            .http_client(client)
-            .timeout_config(timeouts)
-            .retry_config(retries)
-            .load()
-            .await;
-        if let Some(role) = &place.role {
-            base = assume(&base, place, role).await;
-        }
+        let base = found(&place.region, place.role.as_ref(), place.endpoints.sts.as_deref(), keys).await;
         let mut ecs = aws_sdk_ecs::config::Builder::from(&base);
         if let Some(url) = &place.endpoints.ecs {
             ecs = ecs.endpoint_url(url);
@@ -78,14 +51,47 @@ impl Account {
     }
 }
 
-async fn assume(base: &SdkConfig, place: &Place, role: &crate::settings::Role) -> SdkConfig {
-    let asking = match &place.endpoints.sts {
-        Some(url) => base.to_builder().endpoint_url(url.clone()).build(),
+/// What every client is made from: the credentials that are found as every AWS tool finds them, or those of a role.
+pub async fn found(region: &str, role: Option<&Role>, sts: Option<&str>, keys: Option<Credentials>) -> SdkConfig {
+    let client = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    // A call of the engine has 30 s for several requests: each ends well before, and the engine tries again.
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .read_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(Duration::from_secs(6))
+        .operation_timeout(Duration::from_secs(8))
+        .build();
+    // One more try hides a single lost packet; everything beyond is the engine's to pace.
+    let retries = RetryConfig::standard()
+        .with_max_attempts(2)
+        .with_initial_backoff(Duration::from_millis(200));
+    let mut found = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(keys) = keys {
+        found = found.credentials_provider(keys);
+    }
+    let base = found
+        .region(Region::new(region.to_owned()))
+        .http_client(client)
+        .timeout_config(timeouts)
+        .retry_config(retries)
+        .load()
+        .await;
+    match role {
+        Some(role) => assume(&base, region, sts, role).await,
+        None => base,
+    }
+}
+
+async fn assume(base: &SdkConfig, region: &str, sts: Option<&str>, role: &Role) -> SdkConfig {
+    let asking = match sts {
+        Some(url) => base.to_builder().endpoint_url(url).build(),
         None => base.clone(),
     };
     let mut provider = AssumeRoleProvider::builder(&role.arn)
         .session_name("meridian")
-        .region(Region::new(place.region.clone()))
+        .region(Region::new(region.to_owned()))
         .configure(&asking);
     if let Some(id) = &role.external_id {
         provider = provider.external_id(id);

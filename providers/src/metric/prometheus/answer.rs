@@ -5,26 +5,26 @@ use std::fmt;
 use jiff::Timestamp;
 use meridian_engine::ports::failure::Failure;
 use meridian_engine::ports::metric::{Number, Point, Series, Stretch};
-use meridian_engine::ports::secret::Secret;
 use serde::Deserialize;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value as Json;
 
+use crate::metric::buckets::several;
+use crate::metric::web::Visit;
+
 /// How far the instant of an answer may be from the one that was asked. Beyond Prometheus' own lookback, something between
 /// (a cache, a clock) has answered another question.
 const DRIFT_MAX_MS: i64 = 300_000;
-/// How much of a server's own words is repeated.
-const QUOTED_CHARACTERS_MAX: usize = 300;
 
 /// The API's envelope, as far as one number needs it.
 #[derive(Deserialize)]
-pub(super) struct Answer {
+pub struct Answer {
     status: String,
     data: Option<Data>,
     #[serde(default, rename = "errorType")]
-    pub(super) error_type: String,
+    error_type: String,
     #[serde(default)]
-    pub(super) error: String,
+    error: String,
     #[serde(default)]
     warnings: Vec<String>,
 }
@@ -76,10 +76,19 @@ impl<'de> Deserialize<'de> for Elements {
     }
 }
 
+/// Why a query was refused: the kind of error and its text.
+pub fn said(answer: &Json) -> Option<String> {
+    let text = |key: &str| answer.get(key)?.as_str();
+    match (text("errorType").unwrap_or_default(), text("error")?) {
+        ("", error) => Some(error.to_owned()),
+        (kind, error) => Some(format!("{kind}: {error}")),
+    }
+}
+
 /// The data of a successful answer, as long as it is all of the data.
-fn data(answer: Answer, token: Option<&Secret>) -> Result<Data, Failure> {
+fn data(answer: Answer, visit: &Visit<'_>) -> Result<Data, Failure> {
     if answer.status != "success" {
-        let (kind, error) = (quoted(&answer.error_type, token), quoted(&answer.error, token));
+        let (kind, error) = (visit.quoted(&answer.error_type), visit.quoted(&answer.error));
         return Err(Failure::lasting(format!(
             "it answered {kind} with the status of success: {error}"
         )));
@@ -88,7 +97,7 @@ fn data(answer: Answer, token: Option<&Secret>) -> Result<Data, Failure> {
     if let Some(warning) = answer.warnings.iter().find(|warning| !warning.starts_with("PromQL ")) {
         return Err(Failure::transient(format!(
             "it answered from a part of its data: {}",
-            quoted(warning, token)
+            visit.quoted(warning)
         )));
     }
     answer
@@ -96,23 +105,20 @@ fn data(answer: Answer, token: Option<&Secret>) -> Result<Data, Failure> {
         .ok_or_else(|| Failure::transient("it answered success without data"))
 }
 
-fn several(count: usize) -> Failure {
-    Failure::lasting(format!(
-        "the answer has {count} series where one is needed; aggregate them, for example with sum(…)"
-    ))
-}
+/// What to do about several series.
+const AGGREGATE: &str = "aggregate them, for example with sum(…)";
 
 fn histogram() -> Failure {
     Failure::lasting("the answer is a native histogram; take a number from it, as with histogram_quantile()")
 }
 
-fn unknown(kind: &str, token: Option<&Secret>) -> Failure {
-    Failure::lasting(format!("it answered with the unknown kind {}", quoted(kind, token)))
+fn unknown(kind: &str, visit: &Visit<'_>) -> Failure {
+    Failure::lasting(format!("it answered with the unknown kind {}", visit.quoted(kind)))
 }
 
 /// The number of a successful answer to a question about the instant `asked`.
-pub(super) fn number(answer: Answer, asked: Timestamp, token: Option<&Secret>) -> Result<Number, Failure> {
-    let Data { result_type, result } = data(answer, token)?;
+pub fn number(answer: Answer, asked: Timestamp, visit: &Visit<'_>) -> Result<Number, Failure> {
+    let Data { result_type, result } = data(answer, visit)?;
     match (result_type.as_str(), result.first.as_slice(), result.count) {
         ("vector", [], 0) => Ok(Number { value: None, at: None }),
         ("vector", [element], 1) if element.get("histogram").is_some() => Err(histogram()),
@@ -120,20 +126,20 @@ pub(super) fn number(answer: Answer, asked: Timestamp, token: Option<&Secret>) -
             element.get("value").and_then(Json::as_array).map_or(&[], Vec::as_slice),
             asked,
         ),
-        ("vector", _, count) => Err(several(count)),
+        ("vector", _, count) => Err(several(count, AGGREGATE)),
         ("scalar", parts, 2) => current(parts, asked),
         ("matrix", ..) => Err(Failure::lasting(
             "the answer is a range of samples; put a function such as rate(…) or avg_over_time(…) around it",
         )),
         ("string", ..) => Err(Failure::lasting("the answer is a text where a number is needed")),
         ("scalar", ..) => Err(Failure::transient("it answered with a scalar that is none")),
-        (other, ..) => Err(unknown(other, token)),
+        (other, ..) => Err(unknown(other, visit)),
     }
 }
 
 /// The one series of a successful answer to a question about the stretch `over`.
-pub(super) fn series(answer: Answer, over: Stretch, token: Option<&Secret>) -> Result<Series, Failure> {
-    let Data { result_type, result } = data(answer, token)?;
+pub fn series(answer: Answer, over: Stretch, visit: &Visit<'_>) -> Result<Series, Failure> {
+    let Data { result_type, result } = data(answer, visit)?;
     let points = match (result_type.as_str(), result.first.as_slice(), result.count) {
         ("matrix", [], 0) => Vec::new(),
         ("matrix", [element], 1) if element.get("histograms").is_some() => return Err(histogram()),
@@ -142,8 +148,8 @@ pub(super) fn series(answer: Answer, over: Stretch, token: Option<&Secret>) -> R
             let values = values.ok_or_else(|| Failure::transient("it answered with a series that is none"))?;
             course(values, over)?
         }
-        ("matrix", _, count) => return Err(several(count)),
-        (other, ..) => return Err(unknown(other, token)),
+        ("matrix", _, count) => return Err(several(count, AGGREGATE)),
+        (other, ..) => return Err(unknown(other, visit)),
     };
     Ok(Series {
         points,
@@ -204,18 +210,4 @@ fn current(parts: &[Json], asked: Timestamp) -> Result<Number, Failure> {
         value: Some(value),
         at: Some(at),
     })
-}
-
-/// A server's words in one short line, without the token should they repeat it.
-pub(super) fn quoted(words: &str, token: Option<&Secret>) -> String {
-    let words = match token.map(Secret::expose).filter(|token| !token.is_empty()) {
-        Some(token) => words.replace(token, "(token)"),
-        None => words.to_owned(),
-    };
-    let line = words.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut short: String = line.take(QUOTED_CHARACTERS_MAX).collect();
-    if words.chars().nth(QUOTED_CHARACTERS_MAX).is_some() {
-        short.push('…');
-    }
-    short
 }
