@@ -273,6 +273,20 @@ pub fn time_of_day(node: &Node, cx: &mut Context<'_>) -> Option<jiff::civil::Tim
     }
 }
 
+/// An instant with its zone, `2026-03-02T10:00:00Z`.
+pub fn instant(node: &Node, cx: &mut Context<'_>) -> Option<jiff::Timestamp> {
+    let text = settled(node, "an instant such as `2026-03-02T10:00:00Z`", cx)?;
+    match text.parse() {
+        Ok(instant) => Some(instant),
+        Err(_) => {
+            let message = format!("`{text}` is no instant");
+            let hint = "date, time and zone: `2026-03-02T10:00:00Z`, or `2026-03-02T10:00:00-05:00`";
+            cx.report(Diagnostic::new(Code::DATE_TIME, node.place.clone(), message).hint(hint));
+            None
+        }
+    }
+}
+
 /// A date, `2026-12-23`.
 pub fn date(node: &Node, cx: &mut Context<'_>) -> Option<jiff::civil::Date> {
     let text = settled(node, "a date such as `2026-12-23`", cx)?;

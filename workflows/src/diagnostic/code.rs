@@ -149,6 +149,11 @@ codes! {
     "M064" Error ENDS_BELOW_FULL
     "M065" Error CAPABILITY
     "M066" Error GATE_MISPLACED
+    // Scenarios
+    "M070" Error QUANTITY
+    "M071" Error UNKNOWN_STAGE
+    "M072" Error SCENARIO_WORKFLOW
+    "M073" Error SCRIPT
     // Doubts
     "M080" Warning NOT_YET
     "M081" Warning UNWATCHED
