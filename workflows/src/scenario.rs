@@ -241,15 +241,18 @@ pub enum Outcome {
     NeedsAttention,
     Held,
     Paused,
+    /// It goes on, or waits for an approval.
+    Running,
 }
 
 impl Outcome {
-    pub const ALL: [Outcome; 5] = [
+    pub const ALL: [Outcome; 6] = [
         Outcome::Promoted,
         Outcome::RolledBack,
         Outcome::NeedsAttention,
         Outcome::Held,
         Outcome::Paused,
+        Outcome::Running,
     ];
 
     /// As everywhere else: lists, JSON, exit codes.
@@ -260,6 +263,7 @@ impl Outcome {
             Outcome::NeedsAttention => "needs-attention",
             Outcome::Held => "held",
             Outcome::Paused => "paused",
+            Outcome::Running => "running",
         }
     }
 }

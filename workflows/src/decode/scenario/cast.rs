@@ -83,14 +83,17 @@ impl<'p> Cast<'p> {
 
     /// `REGION/STAGE`, or a whole node key as `meridian plan` and the journal write it.
     pub fn node(&self, node: &Node, cx: &mut Context<'_>) -> Option<NodeId> {
-        match self.whereabouts(node, cx)? {
+        let written = value::text(node, cx)?;
+        self.node_named(&written, &node.place, cx)
+    }
+
+    pub fn node_named(&self, written: &str, place: &Place, cx: &mut Context<'_>) -> Option<NodeId> {
+        match self.whereabouts_named(written, place, cx)? {
             Whereabouts::Node(id) => Some(id),
-            Whereabouts::Region(region) => {
-                let plan = self.plan?;
-                let name = plan.region(region).0;
-                let message = format!("`{name}` is a region; a stage of it is meant");
-                let hint = format!("write `{name}/STAGE`, as in `{name}/100%`");
-                cx.report(Diagnostic::new(Code::UNKNOWN_STAGE, node.place.clone(), message).hint(hint));
+            Whereabouts::Region(_) => {
+                let message = format!("`{written}` is a region; a stage of it is meant");
+                let hint = format!("write `{written}/STAGE`, as in `{written}/100%`");
+                cx.report(Diagnostic::new(Code::UNKNOWN_STAGE, place.clone(), message).hint(hint));
                 None
             }
         }
@@ -99,26 +102,30 @@ impl<'p> Cast<'p> {
     /// A region, or `REGION/STAGE`, or a whole node key.
     pub fn whereabouts(&self, node: &Node, cx: &mut Context<'_>) -> Option<Whereabouts> {
         let written = value::text(node, cx)?;
+        self.whereabouts_named(&written, &node.place, cx)
+    }
+
+    fn whereabouts_named(&self, written: &str, place: &Place, cx: &mut Context<'_>) -> Option<Whereabouts> {
         let plan = self.plan?;
-        if let Some(id) = plan.find(&written) {
+        if let Some(id) = plan.find(written) {
             return Some(Whereabouts::Node(id));
         }
         match written.rsplit_once('/') {
             Some((region, stage)) if !written.contains(':') => {
-                let region = self.region_named(region, &node.place, cx)?;
-                self.stage_named(region, stage, &node.place, cx).map(Whereabouts::Node)
+                let region = self.region_named(region, place, cx)?;
+                self.stage_named(region, stage, place, cx).map(Whereabouts::Node)
             }
             Some(_) => {
                 let message = format!("the plan has no node `{written}`");
-                let hint = suggestion::closest(&written, plan.nodes().map(|(_, node)| node.key.as_str()))
-                    .map(|meant| format!("did you mean `{meant}`?"));
-                cx.report(
-                    Diagnostic::new(Code::UNKNOWN_STAGE, node.place.clone(), message)
-                        .hint(hint.unwrap_or_else(|| "`meridian plan` shows every node".to_owned())),
-                );
+                let keys = plan.nodes().map(|(_, node)| node.key.as_str());
+                let hint = match suggestion::closest(written, keys) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => "`meridian plan` shows every node".to_owned(),
+                };
+                cx.report(Diagnostic::new(Code::UNKNOWN_STAGE, place.clone(), message).hint(hint));
                 None
             }
-            None => self.region_named(&written, &node.place, cx).map(Whereabouts::Region),
+            None => self.region_named(written, place, cx).map(Whereabouts::Region),
         }
     }
 

@@ -20,8 +20,15 @@ pub static EXPECTATION: Shape = Shape {
     keys: &[
         required(
             "outcome",
-            Form::Choice(&["promoted", "rolled-back", "needs-attention", "held", "paused"]),
-            "how the run stands in the end",
+            Form::Choice(&[
+                "promoted",
+                "rolled-back",
+                "needs-attention",
+                "held",
+                "paused",
+                "running",
+            ]),
+            "how the run stands in the end; `running` goes on, or waits for an approval",
         ),
         optional(
             "cause",
@@ -165,19 +172,8 @@ fn cause(node: &Node, cast: &Cast<'_>, cx: &mut Context<'_>) -> Option<Cause> {
         // People write the stage as they do everywhere; the engine writes the whole key.
         ("stuck" | "deadline" | "content", Some(spot)) => {
             let plan = cast.plan()?;
-            let key = match plan.find(spot) {
-                Some(_) => spot.to_owned(),
-                None => {
-                    let part = Node {
-                        place: node.part(written.len() - spot.len()..written.len()),
-                        value: crate::document::node::Value::Scalar(crate::document::node::Scalar {
-                            text: spot.to_owned(),
-                            style: crate::document::node::Style::Plain,
-                        }),
-                    };
-                    plan.node(cast.node(&part, cx)?).key.clone()
-                }
-            };
+            let place = node.part(written.len() - spot.len()..written.len());
+            let key = &plan.node(cast.node_named(spot, &place, cx)?).key;
             Some(Cause(format!("{kind}/{key}")))
         }
         (_, _) => Some(Cause(written)),

@@ -8,7 +8,7 @@ use crate::decode::value;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::node::Node;
 use crate::duration::Duration;
-use crate::plan::NodeId;
+use crate::plan::{GateId, NodeId};
 use crate::scenario::{Act, Deed, Moment};
 use crate::workflow::GateKind;
 
@@ -162,7 +162,7 @@ fn deed(verb: &'static str, fields: &Fields<'_>, cast: &Cast<'_>, cx: &mut Conte
 }
 
 /// A gate that can ask a person: an approval, or any that may ask when it is breached.
-fn answered(node: &Node, cast: &Cast<'_>, cx: &mut Context<'_>) -> Option<crate::plan::GateId> {
+fn answered(node: &Node, cast: &Cast<'_>, cx: &mut Context<'_>) -> Option<GateId> {
     let gate = cast.gate(node, cx)?;
     if matches!(cast.kind_of(gate), Some(GateKind::Window(_))) {
         let written = node.as_text().unwrap_or_default();

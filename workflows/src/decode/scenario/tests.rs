@@ -222,3 +222,37 @@ fn a_scenario_beside_its_own_workflow_is_read_once_and_ends() {
     );
     assert!(reading.workflow.is_some() && reading.scenarios.len() == 1);
 }
+
+#[test]
+fn every_example_of_the_page_is_one() {
+    let page = include_str!("../../../../docs/scenarios.md");
+    // The gates that the page speaks of and the design does not have.
+    let design = DESIGN
+        .replacen(
+            "    office-hours: {window",
+            "    smoke-test: {http: {url: 'http://a.example.com'}}\n    change-freeze-api: {http: {url: 'http://b.example.com'}}\n    office-hours: {window",
+            1,
+        )
+        .replace("before: [office-hours]", "before: [office-hours, smoke-test, change-freeze-api]");
+    let files = [("payments-api.yaml", design.as_str()), FILES[1], FILES[2]];
+    let mut seen = 0;
+    for block in page.split("```yaml\n").skip(1) {
+        let text = block.split("```").next().unwrap();
+        let indented: String = text.lines().map(|line| format!("  {line}\n")).collect();
+        let head = "apiVersion: meridian/v1\nkind: Scenario\nmetadata: {name: a}\nspec:\n  workflow: ./payments-api.yaml\n  inputs: {version: v3.2.0}\n  start: 2026-03-02T10:00:00Z\n";
+        let text = match text.split(':').next() {
+            Some("apiVersion") => text.to_owned(),
+            Some("expect") => format!("{head}{indented}"),
+            _ => format!("{head}{indented}  expect: {{outcome: promoted}}\n"),
+        };
+        let reading = read_among(text.as_bytes(), &files, &[], false);
+        assert!(
+            !reading.has_errors(),
+            "{text}\n{}",
+            render_all(&reading.diagnostics, Colour::Plain)
+        );
+        assert_eq!(reading.scenarios.len(), 1);
+        seen += 1;
+    }
+    assert!(seen >= 5);
+}

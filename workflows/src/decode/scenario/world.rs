@@ -10,6 +10,7 @@ use crate::decode::shape::{Form, Shape, optional, required};
 use crate::decode::value;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::node::{Node, Value};
+use crate::document::source::Place;
 use crate::duration::Duration;
 use crate::limits;
 use crate::plan::GateId;
@@ -217,13 +218,7 @@ fn replies(node: &Node, cast: &Cast<'_>, cx: &mut Context<'_>) -> Vec<Reply> {
 }
 
 /// Gates that answer with yes or no; numbers come from `metrics`, people and time from elsewhere.
-fn is_asked(
-    gate: GateId,
-    name: &str,
-    place: &crate::document::source::Place,
-    cast: &Cast<'_>,
-    cx: &mut Context<'_>,
-) -> bool {
+fn is_asked(gate: GateId, name: &str, place: &Place, cast: &Cast<'_>, cx: &mut Context<'_>) -> bool {
     let hint = match cast.kind_of(gate) {
         Some(GateKind::Approval(_)) => "people answer it: write `people: [{approve: …}]`",
         Some(GateKind::Window(_)) => "the clock answers it: `start` says when the run begins",
