@@ -8,6 +8,7 @@ use serde_json::Value;
 mod examples;
 mod provider;
 mod rollout;
+mod scenarios;
 
 /// A state directory of its own, and `meridian` in it.
 pub struct Place {

@@ -121,7 +121,7 @@ pub fn plan(path: &Path, inputs: &BTreeMap<String, String>, purpose: Purpose, de
                     .next("each code has a page: meridian explain CODE"))
             }
             _ => Err(Problem::usage(format!("`{name}` holds no workflow"))
-                .next("a Library is imported by a workflow; give that file instead")),
+                .next("a Library is imported by a workflow, and a Scenario names one; give that file instead")),
         },
     }
 }

@@ -4,10 +4,12 @@ pub mod desk;
 pub mod exit;
 pub mod problem;
 
+mod against;
 mod drive;
 mod file;
 mod follow;
 mod live;
+mod many;
 mod outcome;
 mod post;
 mod reference;
@@ -59,6 +61,7 @@ verbs! {
     validate Validate
     plan Plan
     simulate Simulate
+    test Test
     // A run.
     run Run
     resume Resume

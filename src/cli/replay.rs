@@ -1,15 +1,20 @@
-//! `replay`: a finished or running run told again from its journal, and the proof that it kept its promises.
+//! `replay`: a finished or running run told again from its journal, the proof that it kept its promises, and what changed gates
+//! would have made of its readings.
 
+use std::path::PathBuf;
+
+use meridian_engine::against::against;
 use meridian_engine::replay::Proof;
 use meridian_engine::run::state::RunId;
 use ratatui::text::Line;
 use serde_json::json;
 
-use super::desk::{Desk, Printing};
+use super::desk::{Desk, Inputs, Printing};
 use super::exit::Exit;
 use super::follow::Follower;
 use super::problem::Problem;
 use super::shelf;
+use super::{against, file};
 use crate::report::ink::{Tone, ink, tame};
 use crate::report::status;
 use crate::report::timeline::Timeline;
@@ -22,6 +27,11 @@ pub struct Args {
     /// Fold it event by event and check every promise; exit 1 names what is broken
     #[arg(long)]
     prove: bool,
+    /// Judge its recorded readings by the gates of this changed workflow: would they have caught it?
+    #[arg(long, value_name = "FILE", conflicts_with = "prove")]
+    against: Option<PathBuf>,
+    #[command(flatten)]
+    inputs: Inputs,
     #[command(flatten)]
     printing: Printing,
 }
@@ -36,6 +46,16 @@ pub async fn run(args: Args, desk: &Desk) -> Result<Exit, Problem> {
     }
     let mut follower = Follower::open(&service, &head.run).await?;
     let entries = follower.catch_up().await?;
+    if let Some(changed) = &args.against {
+        let plan = follower.run.plan();
+        // A changed workflow is asked with the run's own inputs, unless others are given.
+        let mut inputs = plan.workflow().inputs.clone();
+        inputs.extend(args.inputs.map()?);
+        let changed = file::plan(changed, &inputs, file::Purpose::Start, desk)?;
+        let comparison = against(plan, &head.run, &entries, changed.workflow());
+        against::print(&head.run, plan, &comparison, args.printing, desk);
+        return Ok(Exit::Succeeded);
+    }
     if args.printing.is_json() {
         desk.paper.json(&status::json(&follower.run, desk.now(), &desk.program()));
         return Ok(Exit::Succeeded);

@@ -4,17 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::{Timestamp, Unit};
-use meridian_engine::run::entry::Entry;
+use meridian_engine::run::entry::{Broken, Entry};
+use meridian_engine::simulation::many::Odds;
 use meridian_engine::simulation::script::{Fault, FaultKind, People, Script, find_stage};
 use meridian_engine::simulation::simulate::{End, Simulated, simulate};
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::Plan;
+use meridian_workflows::share::Share;
 use serde::Serialize;
 
 use super::desk::{Desk, Inputs, Printing};
 use super::exit::Exit;
 use super::file::{self, Purpose};
 use super::outcome;
+use super::many;
 use super::problem::Problem;
 use crate::report::clock;
 use crate::report::ink::{Tone, line};
@@ -54,6 +57,12 @@ pub struct Args {
     /// The engine crashes after every so many entries, and folds its journal again
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     crash_every: Option<u64>,
+    /// Draw this many worlds, with faults, people and noise by chance, and tell how they end; 1 tells the one world in full
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000), conflicts_with_all = ["fail", "stuck", "approve_after", "no_answers", "reject", "crash_every"])]
+    runs: Option<u64>,
+    /// With --runs: how many of the worlds have a fault
+    #[arg(long, value_name = "SHARE", default_value = "20%", requires = "runs")]
+    faulty: Share,
     #[command(flatten)]
     printing: Printing,
 }
@@ -77,8 +86,21 @@ pub async fn run(args: Args, desk: &Desk) -> Result<Exit, Problem> {
     // Whole seconds read better, and nothing depends on the rest.
     let now = desk.now();
     let start = args.start.unwrap_or_else(|| now.round(Unit::Second).unwrap_or(now));
-    let simulated = simulate(&plan, &script, args.seed, start)
-        .map_err(|broken| Problem::failed("the simulated journal does not fold, which is a defect of Meridian").because(&broken))?;
+    let odds = Odds { faulty: args.faulty };
+    if let Some(runs) = args.runs.filter(|runs| *runs > 1) {
+        let worlds = many::play(&plan, odds, runs, args.seed, start).map_err(|broken| defect(&broken))?;
+        if args.printing.is_json() {
+            desk.paper.json(&many::json(&worlds, odds, args.seed, start));
+        } else {
+            many::print(&worlds, odds, args.seed, &again(&args, start, desk)?, desk);
+        }
+        return Ok(Exit::Succeeded);
+    }
+    let simulated = match args.runs {
+        Some(_) => many::one(&plan, odds, args.seed, start),
+        None => simulate(&plan, &script, args.seed, start),
+    };
+    let simulated = simulated.map_err(|broken| defect(&broken))?;
     if args.printing.is_json() {
         desk.paper.json(&Json {
             status: status::json(&simulated.run, simulated.ended_at, &desk.program()),
@@ -92,6 +114,20 @@ pub async fn run(args: Args, desk: &Desk) -> Result<Exit, Problem> {
         print(&simulated, plan, desk);
     }
     Ok(outcome::exit(&simulated.run))
+}
+
+/// The command that plays one of the drawn worlds, but for its seed.
+fn again(args: &Args, start: Timestamp, desk: &Desk) -> Result<String, Problem> {
+    let mut command = format!("{} simulate {}", desk.program(), args.file.display());
+    for (name, value) in args.inputs.map()? {
+        command.push_str(&format!(" --input '{name}={value}'"));
+    }
+    command.push_str(&format!(" --runs 1 --faulty {} --start {start}", args.faulty));
+    Ok(command)
+}
+
+fn defect(broken: &Broken) -> Problem {
+    Problem::failed("the simulated journal does not fold, which is a defect of Meridian").because(broken)
 }
 
 fn script(args: &Args, plan: &Plan) -> Result<Script, Problem> {
@@ -116,6 +152,7 @@ fn script(args: &Args, plan: &Plan) -> Result<Script, Problem> {
             reject: args.reject.clone(),
         },
         crash_every: args.crash_every,
+        ..Script::default()
     })
 }
 

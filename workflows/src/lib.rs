@@ -9,7 +9,7 @@ pub mod duration;
 pub mod expression;
 pub mod limits;
 pub mod plan;
-pub mod quantity;
+pub mod scenario;
 pub mod share;
 pub mod vocabulary;
 pub mod window;

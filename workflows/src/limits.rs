@@ -42,6 +42,12 @@ pub const NODES_MAX: usize = 50_000;
 /// Gates, metrics, sources, strategies, notifiers, calendars or policies in one section of one file.
 pub const DEFINITIONS_MAX: usize = 2_000;
 
+/// Pieces of one curve of a scenario. A day in steps of half an hour is 48; more is data, not a script.
+pub const CURVE_PIECES_MAX: usize = 200;
+
+/// People, faults or upsets of one scenario: what a person still reads, and what every step of a simulation may look through.
+pub const SCRIPT_ROWS_MAX: usize = 200;
+
 /// Diagnostics shown of one file. Nobody reads more, and a file of nothing but errors must not fill a terminal or the memory.
 pub const DIAGNOSTICS_MAX: usize = 100;
 

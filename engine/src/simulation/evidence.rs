@@ -6,6 +6,8 @@ use meridian_workflows::plan::Plan;
 use meridian_workflows::share::Share;
 use meridian_workflows::workflow::{BudgetGate, CompareGate, Compared, Gate, GateKind, MetricUnit, TrendGate};
 
+use super::curve::Arm;
+use super::scene::Scene;
 use super::telemetry::usual;
 use crate::run::effect::Arms;
 use crate::run::judge::ALARMS;
@@ -16,9 +18,10 @@ const REQUESTS: f64 = 100_000.0;
 /// The part of requests that fails: in health, and in a breach.
 const BAD: [f64; 2] = [0.0001, 0.2];
 
-/// What is asked, and of which world.
-pub struct Scene<'a> {
+/// What is asked, and of which world. What a scenario scripts comes first; the rest is as healthy, or as sick, as it can be.
+pub struct Asked<'a> {
     pub plan: &'a Plan,
+    pub scene: &'a Scene<'a>,
     pub gate: &'a Gate,
     pub arms: &'a Arms,
     pub share: Share,
@@ -26,7 +29,7 @@ pub struct Scene<'a> {
     pub now: Timestamp,
 }
 
-impl Scene<'_> {
+impl Asked<'_> {
     /// The answer that such a world gives; none to gates of other kinds.
     pub fn answer(&self) -> Option<Answer> {
         match &self.gate.kind {
@@ -53,24 +56,35 @@ impl Scene<'_> {
     fn compared(&self, gate: &CompareGate) -> Answer {
         let share = self.share.fraction();
         match &gate.of {
-            Compared::Counts { .. } => Answer::Counts {
-                candidate: self.counts(share, &[self.bad()], self.arms.window),
-                baseline: self.both(|| self.counts(1.0 - share, &[BAD[0]], self.arms.window)),
-            },
+            Compared::Counts { bad, total } => {
+                let of = |arm: Arm, share: f64, rate: f64| Counts {
+                    window: self.arms.window,
+                    total: self.counted(total, arm, self.requests(share)),
+                    parts: vec![self.counted(bad, arm, self.requests(share) * rate)],
+                };
+                Answer::Counts {
+                    candidate: of(Arm::Candidate, share, self.bad()),
+                    baseline: self.both(|| of(Arm::Baseline, 1.0 - share, BAD[0])),
+                }
+            }
             Compared::Buckets { boundaries, .. } => {
                 // Nearly everything is below the first boundary, or a fifth of it above all of them.
-                let below = |bad: f64| vec![1.0 - bad; boundaries.len()];
+                let of = |share: f64, bad: f64| Counts {
+                    window: self.arms.window,
+                    total: self.sample(Some(self.requests(share))),
+                    parts: vec![self.sample(Some(self.requests(share) * (1.0 - bad))); boundaries.len()],
+                };
                 Answer::Counts {
-                    candidate: self.counts(share, &below(self.bad()), self.arms.window),
-                    baseline: self.both(|| self.counts(1.0 - share, &below(BAD[0]), self.arms.window)),
+                    candidate: of(share, self.bad()),
+                    baseline: self.both(|| of(1.0 - share, BAD[0])),
                 }
             }
             Compared::Course { query, step, .. } => {
                 let level = usual(&self.unit(query));
                 let factor = if self.breaches { 2.0 } else { 1.0 };
                 Answer::Course {
-                    candidate: self.course(*step, |_| level * factor),
-                    baseline: self.both(|| self.course(*step, |_| level)),
+                    candidate: self.course(query, Arm::Candidate, *step, |_| level * factor),
+                    baseline: self.both(|| self.course(query, Arm::Baseline, *step, |_| level)),
                     restarts: None,
                 }
             }
@@ -84,28 +98,35 @@ impl Scene<'_> {
         } else {
             0.0
         };
+        let (query, step) = (&gate.query, gate.step);
+        let rising = |lived: f64| (level + slope * lived).min(gate.limit * 0.99);
+        let restarts = gate.restarts.as_ref();
         Answer::Course {
-            candidate: self.course(gate.step, |lived| (level + slope * lived).min(gate.limit * 0.99)),
-            baseline: self.both(|| self.course(gate.step, |_| level)),
-            restarts: gate.restarts.as_ref().map(|_| self.course(gate.step, |_| 0.0)),
+            candidate: self.course(query, Arm::Candidate, step, rising),
+            baseline: self.both(|| self.course(query, Arm::Baseline, step, |_| level)),
+            restarts: restarts.map(|restarts| self.course(restarts, Arm::Candidate, step, |_| 0.0)),
         }
     }
 
     fn budget(&self, gate: &BudgetGate) -> Answer {
         let share = self.share.fraction();
-        let spent = |rate: f64| (1.0 - gate.objective) * rate;
+        let allowed = 1.0 - gate.objective;
         let reserve = gate.reserve.as_ref().map(|reserve| {
             let rate = if self.breaches && gate.burn.is_none() { 2.0 } else { 0.1 };
-            self.counts(1.0, &[spent(rate)], reserve.over)
+            self.spent(&reserve.requests, Arm::Candidate, 1.0, allowed * rate, reserve.over)
         });
-        let burn = gate.burn.iter().flat_map(|_| ALARMS).map(|alarm| {
-            let rate = if self.breaches { alarm.burn * 2.0 } else { 0.1 };
-            let window = |seconds: f64| Duration::from_secs(seconds as u64).min(self.arms.window);
-            Burn {
-                long: self.counts(share, &[spent(rate)], window(alarm.long)),
-                short: self.counts(share, &[spent(rate)], window(alarm.short)),
-                baseline: self.both(|| self.counts(1.0 - share, &[spent(0.1)], window(alarm.long))),
-            }
+        let burn = gate.burn.iter().flat_map(|requests| {
+            ALARMS.map(|alarm| {
+                let rate = if self.breaches { alarm.burn * 2.0 } else { 0.1 };
+                let window = |seconds: f64| Duration::from_secs(seconds as u64).min(self.arms.window);
+                let of = |window| self.spent(requests, Arm::Candidate, share, allowed * rate, window);
+                let theirs = || self.spent(requests, Arm::Baseline, 1.0 - share, allowed * 0.1, window(alarm.long));
+                Burn {
+                    long: of(window(alarm.long)),
+                    short: of(window(alarm.short)),
+                    baseline: self.both(theirs),
+                }
+            })
         });
         Answer::Budget {
             reserve,
@@ -113,40 +134,62 @@ impl Scene<'_> {
         }
     }
 
+    /// All requests and the bad ones; a script tells the good ones.
+    fn spent(&self, requests: &Requests, arm: Arm, share: f64, rate: f64, window: Duration) -> Counts {
+        let usual = REQUESTS * window.as_secs_f64() * share;
+        let total = self.counted(&requests.total, arm, usual);
+        let of = total.value.unwrap_or(usual);
+        let good = self.counted(&requests.good, arm, of * (1.0 - rate));
+        let bad = total.value.zip(good.value).map(|(total, good)| (total - good).max(0.0));
+        Counts {
+            window,
+            total,
+            parts: vec![self.sample(bad)],
+        }
+    }
+
     fn both<T>(&self, baseline: impl FnOnce() -> T) -> Option<T> {
         self.arms.baseline.as_ref().map(|_| baseline())
     }
 
-    fn counts(&self, share: f64, parts: &[f64], window: Duration) -> Counts {
-        let total = (REQUESTS * window.as_secs_f64() * share).round();
-        let sample = |value: f64| Sample {
-            value: Some(value),
+    fn requests(&self, share: f64) -> f64 {
+        (REQUESTS * self.arms.window.as_secs_f64() * share).round()
+    }
+
+    /// What the script says of a metric now, or what is usual.
+    fn counted(&self, metric: &str, arm: Arm, usual: f64) -> Sample {
+        let said = self.scene.value(metric, self.arms.region, arm, self.now);
+        self.sample(said.unwrap_or(Some(usual.round())))
+    }
+
+    fn sample(&self, value: Option<f64>) -> Sample {
+        Sample {
+            value,
             samples: None,
             at: Some(self.now),
             query: "simulated".to_owned(),
-        };
-        Counts {
-            window,
-            total: sample(total),
-            parts: parts
-                .iter()
-                .map(|part| sample((total * part.clamp(0.0, 1.0)).round()))
-                .collect(),
         }
     }
 
-    /// Points back to the beginning of the window; `at` takes the seconds since then.
-    fn course(&self, step: Duration, at: impl Fn(f64) -> f64) -> Course {
-        let count = self.arms.window.as_millis() / step.as_millis().max(1);
-        let points = (0..=count).rev().map(|back| {
-            let before = Duration::from_millis(step.as_millis().saturating_mul(back));
-            let instant = self.now.saturating_sub(before.signed()).unwrap_or(Timestamp::MIN);
-            Point(instant, at(self.arms.window.saturating_sub(before).as_secs_f64()))
-        });
+    /// Points back to the beginning of the window, as scripted; or `usual`, which takes the seconds since then.
+    fn course(&self, metric: &str, arm: Arm, step: Duration, usual: impl Fn(f64) -> f64) -> Course {
+        let window = self.arms.window;
+        let from = self.now.saturating_sub(window.signed()).unwrap_or(self.now);
+        let said = self.scene.values(metric, self.arms.region, arm, from, self.now, step);
+        let count = window.as_millis() / step.as_millis().max(1);
+        let healthy = || {
+            let points = (0..=count).rev().map(|back| {
+                let before = Duration::from_millis(step.as_millis().saturating_mul(back));
+                let instant = self.now.saturating_sub(before.signed()).unwrap_or(self.now);
+                (instant, usual(window.saturating_sub(before).as_secs_f64()))
+            });
+            points.collect()
+        };
+        let points: Vec<(Timestamp, f64)> = said.unwrap_or_else(healthy);
         Course {
             query: "simulated".to_owned(),
             step,
-            points: points.collect(),
+            points: points.into_iter().filter(|point| point.1.is_finite()).map(|(at, value)| Point(at, value)).collect(),
         }
     }
 

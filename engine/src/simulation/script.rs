@@ -2,6 +2,7 @@
 
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::{NodeId, NodeKind, Plan};
+use meridian_workflows::scenario::World;
 
 /// A scripted world. The default is healthy, approves everything at once and never crashes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,6 +11,12 @@ pub struct Script {
     pub people: People,
     /// The engine loses its memory after every so many entries and folds its journal again.
     pub crash_every: Option<u64>,
+    /// What a scenario tells; it goes before the faults above.
+    pub world: World,
+    /// How far healthy numbers stray, of themselves: 0.1 is a tenth to either side.
+    pub noise: f64,
+    /// How long the run is followed; none = as long as any is.
+    pub length_max: Option<Duration>,
 }
 
 /// Something goes wrong while a node is worked on.

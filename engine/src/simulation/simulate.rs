@@ -5,20 +5,26 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
-use meridian_workflows::plan::{GateId, NodeId, Plan};
+use meridian_workflows::plan::{GateId, NodeId, Plan, RegionId};
+use meridian_workflows::scenario::{Call, Moment, ReplyKind, UpsetKind};
 use meridian_workflows::share::Share;
 use meridian_workflows::workflow::{Approval, GateKind};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::cloud::{Applied, Cloud};
-use super::evidence::Scene;
+use super::curve::{Arm, Draw};
+use super::evidence::Asked;
+use super::people::{Cast, Refused};
+use super::scene::Scene;
 use super::script::{FaultKind, Script};
 use super::telemetry::{self, Values};
+use super::trouble::{Met, Troubles};
 use crate::ports::provider::Fence;
 use crate::run::decide::Input;
-use crate::run::effect::{Arms, Ask, Effect, EffectKey, Outcome, Place};
+use crate::run::effect::{Arms, Ask, Effect, EffectKey, Outcome, Place, Progress};
 use crate::run::entry::{Broken, Entry, Hash};
+use crate::run::event::Event;
 use crate::run::people::{Waiting, waiting};
 use crate::run::reading::{Answer, Reading};
 use crate::run::signal::{Person, Request, Signal};
@@ -37,6 +43,8 @@ pub struct Simulated {
     pub entries: Vec<Entry>,
     /// Every order that changed the simulated cloud.
     pub applied: Vec<Applied>,
+    /// Scripted people whom the run refused.
+    pub refused: Vec<Refused>,
     pub ended_at: Timestamp,
     pub end: End,
 }
@@ -48,7 +56,7 @@ pub enum End {
     Finished,
     /// It waits for a person, and nobody in the script will come.
     WaitsForPeople,
-    /// [`LENGTH_MAX`] or [`ENTRIES_MAX`].
+    /// The script's own length, [`LENGTH_MAX`] or [`ENTRIES_MAX`].
     TooLong,
 }
 
@@ -64,13 +72,15 @@ pub fn simulate(plan: &Arc<Plan>, script: &Script, seed: u64, start: Timestamp) 
         owner: "simulation".to_owned(),
         epoch: 1,
     });
-    let end = simulation.drive(LENGTH_MAX.after(start))?;
+    let length_max = script.length_max.unwrap_or(LENGTH_MAX);
+    let end = simulation.drive(length_max.after(start))?;
     let ended_at = simulation.now;
     let applied = simulation.cloud.applied().to_vec();
     Ok(Simulated {
         run: simulation.run,
         entries: simulation.entries,
         applied,
+        refused: simulation.refused,
         ended_at,
         end,
     })
@@ -82,6 +92,7 @@ const STARTER: &str = "simulation";
 struct Simulation<'a> {
     plan: Arc<Plan>,
     script: &'a Script,
+    seed: u64,
     run: Run,
     entries: Vec<Entry>,
     cloud: Cloud,
@@ -95,6 +106,12 @@ struct Simulation<'a> {
     signals: u64,
     /// What each metric gate reads when all is well, and when it is not.
     values: BTreeMap<GateId, (Option<Values>, Option<Values>)>,
+    scene: Scene<'a>,
+    cast: Cast<'a>,
+    troubles: Troubles<'a>,
+    /// What happens to the engine, by its instant and place in the script.
+    upsets: BTreeMap<(Timestamp, usize), UpsetKind>,
+    refused: Vec<Refused>,
 }
 
 impl<'a> Simulation<'a> {
@@ -106,6 +123,7 @@ impl<'a> Simulation<'a> {
             cloud: Cloud::new(plan.region_ids(), seed),
             plan,
             script,
+            seed,
             entries: Vec::new(),
             rng: StdRng::seed_from_u64(seed),
             now: start,
@@ -113,20 +131,57 @@ impl<'a> Simulation<'a> {
             under_way: BTreeMap::new(),
             coming: BTreeMap::new(),
             signals: 0,
+            scene: Scene::new(&script.world, seed, start),
+            cast: Cast::new(&script.world.people, start),
+            troubles: Troubles::new(&script.world.faults),
+            upsets: upsets(script, start),
+            refused: Vec::new(),
         }
     }
 
     fn step(&mut self, input: Input) {
-        // A scripted person whose signal no longer fits is told so and goes away.
-        if let Ok(Some((entry, _))) = self.run.step(input, self.now) {
-            self.entries.push(entry);
+        let signal = match &input {
+            Input::Signal(signal) => Some(signal.clone()),
+            _ => None,
+        };
+        match self.run.step(input, self.now) {
+            Ok(Some((entry, _))) => {
+                self.scene.record(&self.plan, &entry);
+                self.cast.record(&entry);
+                self.expect_upsets(&entry);
+                self.entries.push(entry);
+            }
+            Ok(None) => {}
+            // A person whose signal does not fit is told so and goes away.
+            Err(refusal) => self.refused.extend(signal.map(|signal| Refused {
+                at: self.now,
+                by: signal.by.name,
+                verb: signal.ask.verb(),
+                why: refusal.to_string(),
+            })),
+        }
+    }
+
+    /// Crashes that a script places after the beginning of a node.
+    fn expect_upsets(&mut self, entry: &Entry) {
+        for event in &entry.events {
+            let Event::NodeStarted { node, at } = event else {
+                continue;
+            };
+            for (index, upset) in self.script.world.upsets.iter().enumerate() {
+                if let Moment::OfNode { node: of, after } = upset.moment
+                    && of == *node
+                {
+                    self.upsets.insert((after.after(*at), index), upset.kind);
+                }
+            }
         }
     }
 
     fn drive(&mut self, end: Timestamp) -> Result<End, Broken> {
         let mut crashed_at = 0;
         loop {
-            if self.run.is_done() {
+            if self.run.is_done() && self.cast.next_after_the_end().is_none() {
                 return Ok(End::Finished);
             }
             if let Some(every) = self.script.crash_every
@@ -140,7 +195,8 @@ impl<'a> Simulation<'a> {
             // A run that needs attention is still watched; here nobody comes however long that lasts.
             let is_left_alone = matches!(self.run.state().standing, Standing::Attention { .. })
                 && self.run.is_at_rest()
-                && self.coming.is_empty();
+                && self.coming.is_empty()
+                && self.cast.next().is_none();
             if is_left_alone {
                 return Ok(End::WaitsForPeople);
             }
@@ -151,7 +207,28 @@ impl<'a> Simulation<'a> {
                 return Ok(End::TooLong);
             }
             self.now = self.now.max(next);
-            self.deliver();
+            match self.upsets.keys().next().copied().filter(|(at, _)| *at <= self.now) {
+                Some(key) => self.upset(key)?,
+                None => self.deliver(),
+            }
+        }
+    }
+
+    /// Something happens to the engine. Where it goes down, nothing is asked and nothing is answered until it is back.
+    fn upset(&mut self, key: (Timestamp, usize)) -> Result<(), Broken> {
+        match self.upsets.remove(&key) {
+            Some(UpsetKind::Crash) => self.crash(),
+            Some(UpsetKind::Down(length)) => {
+                self.now = length.after(self.now);
+                self.crash()
+            }
+            Some(UpsetKind::Jump(length)) => {
+                let (from, to) = (self.now, length.after(self.now));
+                self.now = to;
+                self.step(Input::ClockJumped { from, to });
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
@@ -182,13 +259,15 @@ impl<'a> Simulation<'a> {
             .retain(|key, _| owed.effects.iter().any(|effect| effect.key == *key));
         for effect in owed.effects {
             let takes = Duration::from_millis(self.rng.random_range(5..200));
-            let at = takes.after(self.now);
+            let late = self.lateness(&effect.ask);
+            let at = takes.saturating_add(late).after(self.now);
             self.under_way.entry(effect.key).or_insert((at, effect));
         }
         owed.wake
     }
 
     fn call_people(&mut self) {
+        self.cast.notice(&self.run);
         let Some(after) = self.script.people.approve_after else {
             return;
         };
@@ -202,9 +281,21 @@ impl<'a> Simulation<'a> {
         }
     }
 
+    /// How much later than usual a scripted platform answers.
+    fn lateness(&mut self, ask: &Ask) -> Duration {
+        let (region, call) = match ask {
+            Ask::Observe { region } => (*region, Call::Observe),
+            Ask::Ensure { region, .. } => (*region, Call::Ensure),
+            Ask::Claim { .. } | Ask::Release | Ask::Read { .. } => return Duration::ZERO,
+        };
+        self.troubles.lateness(&self.run, region, call, self.now)
+    }
+
     fn next_instant(&self, wake: Option<Timestamp>) -> Option<Timestamp> {
         let answers = self.under_way.values().map(|(at, _)| *at);
-        answers.chain(self.coming.values().copied()).chain(wake).min()
+        let upset = self.upsets.keys().next().map(|(at, _)| *at);
+        let people = self.coming.values().copied().chain(self.cast.next());
+        answers.chain(people).chain(wake).chain(upset).min()
     }
 
     /// Everything that arrives now: answers in order of their instants, then people, then time itself.
@@ -228,6 +319,10 @@ impl<'a> Simulation<'a> {
             if let Some(waiting) = asked {
                 self.answer(waiting);
             }
+            return;
+        }
+        if let Some(signal) = self.cast.speak(&self.plan, self.now) {
+            self.step(Input::Signal(signal));
             return;
         }
         self.step(Input::Tick);
@@ -270,6 +365,9 @@ impl<'a> Simulation<'a> {
             },
             Ask::Release => Outcome::Released,
             Ask::Observe { region } => {
+                if let Some(Met::Failure { error, lasting }) = self.trouble(*region, Call::Observe) {
+                    return failed(error, lasting);
+                }
                 let (_, definition) = self.plan.region(*region);
                 let release = definition.release.as_ref().unwrap_or(&self.plan.workflow().release);
                 Outcome::Observed(self.cloud.observe(*region, release.version()))
@@ -284,10 +382,18 @@ impl<'a> Simulation<'a> {
                     seq,
                 };
                 let node = order.and_then(|order| order.node);
-                let stuck = node
-                    .filter(|node| self.is_stuck(*node))
-                    .map(|_| "simulated: the order never converges");
-                Outcome::Progress(self.cloud.ensure(*region, desired, fence, self.now, stuck))
+                let stuck = match self.trouble(*region, Call::Ensure) {
+                    Some(Met::Failure { error, lasting }) => return failed(error, lasting),
+                    Some(Met::Slow) => {
+                        let why = Some("scripted: it takes its time".to_owned());
+                        return Outcome::Progress(Progress::Moving { why });
+                    }
+                    Some(Met::Stuck(why)) => Some(why),
+                    None => node
+                        .filter(|node| self.is_stuck(*node))
+                        .map(|_| "simulated: the order never converges".to_owned()),
+                };
+                Outcome::Progress(self.cloud.ensure(*region, desired, fence, self.now, stuck.as_deref()))
             }
             Ask::Read { node, gate, arms } => {
                 let place = match effect.key {
@@ -299,6 +405,27 @@ impl<'a> Simulation<'a> {
                     answer: self.answer_of(*node, *gate, place, arms),
                 })
             }
+        }
+    }
+
+    fn trouble(&mut self, region: RegionId, call: Call) -> Option<Met> {
+        self.troubles.meet(&self.run, region, call, self.now)
+    }
+
+    fn strayed(&self, values: Values, metric: &str, arms: &Arms) -> Values {
+        let second = u64::try_from(self.now.as_second()).unwrap_or(0);
+        let stray = |value: f64, arm| {
+            let draw = Draw {
+                seed: self.seed,
+                metric,
+                region: arms.region,
+                arm,
+            };
+            value * (1.0 + self.script.noise * draw.at(second))
+        };
+        Values {
+            candidate: stray(values.candidate, Arm::Candidate),
+            baseline: stray(values.baseline, Arm::Baseline),
         }
     }
 
@@ -329,7 +456,7 @@ impl<'a> Simulation<'a> {
             })
     }
 
-    fn answer_of(&self, node: NodeId, gate: GateId, place: Place, arms: &Arms) -> Answer {
+    fn answer_of(&mut self, node: NodeId, gate: GateId, place: Place, arms: &Arms) -> Answer {
         let breaches = self
             .script
             .faults
@@ -338,9 +465,13 @@ impl<'a> Simulation<'a> {
         // The share must be reached first: a fault of a stage shows once its traffic is there.
         let breaches =
             breaches && matches!(place, Place::Watch | Place::After) && self.run.node(node).life != Life::Moving;
+        if let Some(reply) = self.scene.reply(gate, node, arms.region, self.now) {
+            return replied(reply);
+        }
         let definition = self.plan.gate(gate).1;
-        let scene = Scene {
+        let asked = Asked {
             plan: &self.plan,
+            scene: &self.scene,
             gate: definition,
             arms,
             share: arms
@@ -349,13 +480,20 @@ impl<'a> Simulation<'a> {
             breaches,
             now: self.now,
         };
-        if let Some(answer) = scene.answer() {
+        if let Some(answer) = asked.answer() {
             return answer;
         }
         match (&definition.kind, breaches) {
-            (GateKind::Metric(_), _) => {
+            (GateKind::Metric(metric), _) => {
                 let (healthy, breaching) = self.values.get(&gate).copied().unwrap_or_default();
-                match if breaches { breaching.or(healthy) } else { healthy } {
+                let values = if breaches { breaching.or(healthy) } else { healthy };
+                let values = values.map(|values| self.strayed(values, &metric.query, arms));
+                if let Some(answer) =
+                    telemetry::scripted(&self.scene, definition, &metric.query, values, place, arms, self.now)
+                {
+                    return answer;
+                }
+                match values {
                     Some(values) => telemetry::answer(definition, values, self.now),
                     None => Answer::Error {
                         why: "simulated: no value was found that the thresholds let pass".to_owned(),
@@ -371,6 +509,38 @@ impl<'a> Simulation<'a> {
                 detail: "simulated: passes".to_owned(),
             },
         }
+    }
+}
+
+/// What happens to the engine at instants that the script knows beforehand.
+fn upsets(script: &Script, start: Timestamp) -> BTreeMap<(Timestamp, usize), UpsetKind> {
+    let all = script.world.upsets.iter().enumerate();
+    let known = all.filter_map(|(index, upset)| match upset.moment {
+        Moment::OfRun(after) => Some(((after.after(start), index), upset.kind)),
+        Moment::Asked { .. } | Moment::OfNode { .. } => None,
+    });
+    known.collect()
+}
+
+fn failed(error: String, lasting: bool) -> Outcome {
+    Outcome::Failed {
+        error,
+        lasting,
+        retry_after: None,
+    }
+}
+
+fn replied(reply: ReplyKind) -> Answer {
+    let check = |passed, detail: &str| Answer::Check {
+        passed,
+        detail: detail.to_owned(),
+    };
+    match reply {
+        ReplyKind::Pass => check(true, "scripted: passes"),
+        ReplyKind::Fail => check(false, "scripted: fails"),
+        ReplyKind::Error => Answer::Error {
+            why: "scripted: no answer".to_owned(),
+        },
     }
 }
 

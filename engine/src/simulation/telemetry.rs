@@ -4,6 +4,9 @@ use jiff::Timestamp;
 use meridian_workflows::plan::{GateId, Plan};
 use meridian_workflows::workflow::{Gate, GateKind, Metric, MetricUnit, Policy};
 
+use super::curve::Arm;
+use super::scene::Scene;
+use crate::run::effect::{Arms, Place};
 use crate::run::judge::{Circumstances, judge};
 use crate::run::reading::{Answer, Reading, Sample};
 use crate::run::verdict::{Judgement, Level};
@@ -90,15 +93,21 @@ fn metric<'a>(plan: &'a Plan, gate: &Gate) -> Option<&'a Metric> {
     }
 }
 
-/// The answer that a source would give.
-pub fn answer(gate: &Gate, values: Values, now: Timestamp) -> Answer {
+/// More samples than the gate needs.
+fn samples_enough(gate: &Gate) -> f64 {
     let samples = match &gate.kind {
         GateKind::Metric(metric) => metric.min_samples.unwrap_or(0).saturating_mul(2).max(1_000),
         _ => 1_000,
     };
+    samples as f64
+}
+
+/// The answer that a source would give.
+pub fn answer(gate: &Gate, values: Values, now: Timestamp) -> Answer {
+    let samples = samples_enough(gate);
     let sample = |value: f64| Sample {
         value: Some(value),
-        samples: Some(samples as f64),
+        samples: Some(samples),
         at: Some(now),
         query: "simulated".to_owned(),
     };
@@ -106,4 +115,43 @@ pub fn answer(gate: &Gate, values: Values, now: Timestamp) -> Answer {
         candidate: sample(values.candidate),
         baseline: Some(sample(values.baseline)),
     }
+}
+
+/// The answer that a source of a scripted world would give; none where the script says nothing about the metric there.
+///
+/// An arm that is not said is healthy, or breaches as `otherwise` does. The baseline is answered only where it is asked for.
+pub fn scripted(
+    scene: &Scene<'_>,
+    gate: &Gate,
+    metric: &str,
+    otherwise: Option<Values>,
+    place: Place,
+    arms: &Arms,
+    now: Timestamp,
+) -> Option<Answer> {
+    let said = |arm| scene.value(metric, arms.region, arm, now);
+    let (candidate, baseline, samples) = (said(Arm::Candidate), said(Arm::Baseline), said(Arm::Samples));
+    if candidate.is_none() && baseline.is_none() && samples.is_none() {
+        return None;
+    }
+    let samples = samples.unwrap_or_else(|| Some(samples_enough(gate)));
+    let sample = |value: Option<f64>| Sample {
+        value,
+        samples,
+        at: Some(now),
+        query: "scripted".to_owned(),
+    };
+    let candidate = candidate.unwrap_or_else(|| otherwise.map(|values| values.candidate));
+    let baseline = baseline.unwrap_or_else(|| otherwise.map(|values| values.baseline));
+    Some(match place {
+        // There the one that serves is asked about, and it is the baseline.
+        Place::Baseline | Place::Epilogue => Answer::Metric {
+            candidate: sample(baseline),
+            baseline: None,
+        },
+        Place::Before | Place::Watch | Place::After => Answer::Metric {
+            candidate: sample(candidate),
+            baseline: arms.baseline.is_some().then(|| sample(baseline)),
+        },
+    })
 }

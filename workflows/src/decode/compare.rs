@@ -4,7 +4,7 @@ use crate::decode::context::Context;
 use crate::decode::fields::Fields;
 use crate::decode::gate::Referred;
 use crate::decode::shape::{Form, Shape, optional};
-use crate::decode::{threshold, value};
+use crate::decode::{quantity, threshold, value};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::node::Node;
 use crate::duration::Duration;
@@ -112,7 +112,7 @@ pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Optio
     let floor_written = fields.get("floor");
     let in_unit = |node: &Node, cx: &mut Context<'_>| match unit {
         MetricUnit::Ratio => value::part(node, cx),
-        _ => value::quantity(node, &unit, cx),
+        _ => quantity::read(node, Some(&unit), cx),
     };
     Some(CompareGate {
         of,
@@ -192,7 +192,7 @@ fn buckets(fields: &Fields<'_>, referred: &Referred<'_>, cx: &mut Context<'_>) -
     let written = fields.get("boundaries")?;
     let boundaries: Vec<f64> = value::list(written, cx)?
         .iter()
-        .filter_map(|item| value::quantity(item, &MetricUnit::Seconds, cx))
+        .filter_map(|item| quantity::read(item, Some(&MetricUnit::Seconds), cx))
         .collect();
     let rises = boundaries.windows(2).all(|pair| pair[0] < pair[1]);
     if boundaries.is_empty() || boundaries.len() > BOUNDARIES_MAX || !rises || boundaries[0] <= 0.0 {

@@ -85,6 +85,14 @@ impl Search {
     }
 }
 
+/// The file that a value names, with its path as it was found and its bytes.
+pub fn beside(node: &Node, cx: &mut Context<'_>) -> Option<(String, Vec<u8>)> {
+    let written = value::text(node, cx)?;
+    let file = resolved(node.place.source().name(), &written);
+    let bytes = load(node, &written, &file, cx)?;
+    Some((file, bytes))
+}
+
 fn load(node: &Node, written: &str, file: &str, cx: &mut Context<'_>) -> Option<Vec<u8>> {
     match (cx.load)(file) {
         Ok(bytes) => Some(bytes),

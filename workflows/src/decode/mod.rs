@@ -22,8 +22,10 @@ mod operations;
 mod phases;
 mod platform;
 mod policy;
+mod quantity;
 mod regions;
 mod release;
+mod scenario;
 pub mod schema;
 mod shape;
 mod stage;
@@ -47,6 +49,7 @@ use crate::diagnostic::{Code, Diagnostic, has_errors};
 use crate::document::node::Document;
 use crate::document::source::{Place, Source};
 use crate::document::{self};
+use crate::scenario::Scenario;
 use crate::vocabulary::Vocabulary;
 use crate::workflow::Workflow;
 
@@ -66,6 +69,8 @@ pub struct Surroundings<'a> {
 pub struct Reading {
     /// The file's workflow; none when it has none, or when a diagnostic is an error.
     pub workflow: Option<Workflow>,
+    /// The file's scenarios, in its order; none when a diagnostic is an error.
+    pub scenarios: Vec<Scenario>,
     /// Everything there is to say about the file and what it imports, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -76,40 +81,73 @@ impl Reading {
     }
 }
 
-/// Reads one file: its Workflow with everything it imports, or its Libraries.
+/// Reads one file: its Workflow with everything it imports, or its Libraries, and its Scenarios with the workflows they play.
 ///
 /// *Guarantees*: no panic on any input; no I/O but through `load`; bounded time and memory; without errors a file that
 /// contains a Workflow gives one, and it compiles to a plan.
 pub fn read(file: &str, bytes: &[u8], surroundings: &Surroundings<'_>) -> Reading {
     let mut cx = Context::new(surroundings.vocabulary, surroundings.load);
+    let documents = parsed(file, bytes, &mut cx);
+    let enveloped = envelopes(&documents, &mut cx);
+    let workflow = workflow_of(&enveloped, surroundings, &mut cx);
+    let scenarios: Vec<Scenario> = enveloped
+        .iter()
+        .filter(|document| document.kind == Kind::Scenario)
+        .filter_map(|document| scenario::read(document, surroundings, &mut cx))
+        .collect();
+    let diagnostics = cx.diagnostics.finish();
+    let is_sound = !has_errors(&diagnostics);
+    Reading {
+        workflow: workflow.filter(|_| is_sound),
+        scenarios: if is_sound { scenarios } else { Vec::new() },
+        diagnostics,
+    }
+}
+
+/// The Workflow of a file that a Scenario plays. Scenarios that stand in the same file are left alone: they are read for
+/// themselves, and one that plays its own file would never end.
+fn read_workflow(file: &str, bytes: &[u8], surroundings: &Surroundings<'_>) -> (Option<Workflow>, Vec<Diagnostic>) {
+    let mut cx = Context::new(surroundings.vocabulary, surroundings.load);
+    let documents = parsed(file, bytes, &mut cx);
+    let enveloped = envelopes(&documents, &mut cx);
+    let workflow = workflow_of(&enveloped, surroundings, &mut cx);
+    let diagnostics = cx.diagnostics.finish();
+    (workflow.filter(|_| !has_errors(&diagnostics)), diagnostics)
+}
+
+fn parsed(file: &str, bytes: &[u8], cx: &mut Context<'_>) -> Vec<Document> {
     let (documents, diagnostics) = document::parse(file, bytes);
     let is_readable = diagnostics.is_empty();
     cx.diagnostics.extend(diagnostics);
-    let enveloped: Vec<Enveloped<'_>> = documents
-        .iter()
-        .filter_map(|document| envelope::read(document, &mut cx))
-        .collect();
     if documents.is_empty() && is_readable {
         let message = "the file contains no document";
         let hint = "a document begins with `apiVersion: meridian/v1` and `kind: Workflow`";
         let place = Place::beginning(&Source::new(file, String::from_utf8_lossy(bytes)));
         cx.report(Diagnostic::new(Code::ENVELOPE, place, message).hint(hint));
     }
+    documents
+}
+
+fn envelopes<'n>(documents: &'n [Document], cx: &mut Context<'_>) -> Vec<Enveloped<'n>> {
+    documents
+        .iter()
+        .filter_map(|document| envelope::read(document, cx))
+        .collect()
+}
+
+/// The one Workflow of a file; where there is none, its Libraries are checked by themselves.
+fn workflow_of(enveloped: &[Enveloped<'_>], surroundings: &Surroundings<'_>, cx: &mut Context<'_>) -> Option<Workflow> {
     let of_kind = |kind: Kind| enveloped.iter().filter(move |document| document.kind == kind);
     let workflows: Vec<&Enveloped<'_>> = of_kind(Kind::Workflow).collect();
     let libraries: Vec<&Enveloped<'_>> = of_kind(Kind::Library).collect();
-    for scenario in of_kind(Kind::Scenario) {
-        let hint = "the Scenario is left alone; the Workflow can be checked, planned and run without it";
-        cx.not_yet(&scenario.name_place, "the kind `Scenario`", hint);
-    }
-    let workflow = match workflows[..] {
+    match workflows[..] {
         [] => {
             if !libraries.is_empty() {
-                workflow::check_libraries(&libraries, &mut cx);
+                workflow::check_libraries(&libraries, cx);
             }
             None
         }
-        [only] => workflow::read(only, &libraries, surroundings.inputs, &mut cx),
+        [only] => workflow::read(only, &libraries, surroundings.inputs, cx),
         [first, ref others @ ..] => {
             for other in others {
                 let message = "a file holds one Workflow, this is another";
@@ -121,11 +159,6 @@ pub fn read(file: &str, bytes: &[u8], surroundings: &Surroundings<'_>) -> Readin
             }
             None
         }
-    };
-    let diagnostics = cx.diagnostics.finish();
-    Reading {
-        workflow: workflow.filter(|_| !has_errors(&diagnostics)),
-        diagnostics,
     }
 }
 

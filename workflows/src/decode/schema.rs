@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::decode::definitions::LIBRARY;
 use crate::decode::envelope::{API_VERSION, METADATA};
+use crate::decode::scenario::SCENARIO;
 use crate::decode::shape::{Form, Key, Kinds, Shape};
 use crate::decode::workflow::WORKFLOW;
 use crate::decode::{gate, regions};
@@ -22,15 +23,11 @@ pub fn schema(vocabulary: &Vocabulary) -> Value {
     };
     let workflow = writer.object(&WORKFLOW);
     let library = writer.object(&LIBRARY);
+    let scenario = writer.object(&SCENARIO);
     let kinds = [
         document("Workflow", WORKFLOW.summary, workflow, &mut writer),
         document("Library", LIBRARY.summary, library, &mut writer),
-        document(
-            "Scenario",
-            "A scripted world and what is expected of it; not available yet.",
-            json!({"type": "object"}),
-            &mut writer,
-        ),
+        document("Scenario", SCENARIO.summary, scenario, &mut writer),
     ];
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -142,6 +139,15 @@ impl Writer<'_> {
             Form::Date => text("^[0-9]{4}-[0-9]{2}-[0-9]{2}$", &["2026-12-23"]),
             Form::Time => text("^[0-9]{2}:[0-9]{2}(:[0-9]{2})?$", &["09:00"]),
             Form::Zone => json!({"type": "string", "examples": ["UTC", "Europe/Dublin", "America/New_York"]}),
+            Form::Instant => text(
+                r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?([Zz]|[+-][0-9]{2}:?[0-9]{2})$",
+                &["2026-03-02T10:00:00Z"],
+            ),
+            Form::Quantity => json!({
+                "type": ["string", "number"],
+                "pattern": r"^([+-]?[0-9_.]+ ?(%|us|ms|s|m|h|d|B|[KMGT]i?B?|/s|/m)?|none|nan|NaN)$",
+                "examples": ["512Mi", "250ms", "0.1%", "40/s", 12],
+            }),
             Form::TextOrSecret => json!({"anyOf": [
                 {"type": ["string", "number", "boolean"]},
                 {"type": "object", "required": ["secret"], "properties": {"secret": {"type": "string"}}, "additionalProperties": false},

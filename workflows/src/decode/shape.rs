@@ -43,6 +43,10 @@ pub enum Form {
     Date,
     Time,
     Zone,
+    /// An instant with its zone, `2026-03-02T10:00:00Z`.
+    Instant,
+    /// A number with a unit: `512Mi`, `250ms`, `0.1%`.
+    Quantity,
     /// `{secret: name}` or a template.
     TextOrSecret,
     List(&'static Form),

@@ -56,7 +56,14 @@ fn the_example_of_the_design_validates_word_for_word() {
             .iter()
             .any(|feature| feature.contains("trend"))
     );
-    let library = read_among(PLATFORM.as_bytes(), &[("holidays.ics", HOLIDAYS)], &[], false);
+    // The Library's file holds a Scenario, which plays the workflow.
+    let files = [
+        ("payments-api.yaml", DESIGN),
+        ("platform.yaml", PLATFORM),
+        ("holidays.ics", HOLIDAYS),
+    ];
+    let library = read_among(PLATFORM.as_bytes(), &files, &[], false);
+    assert_eq!(library.scenarios.len(), 1);
     assert!(
         library
             .diagnostics

@@ -4,7 +4,7 @@ use crate::decode::context::Context;
 use crate::decode::fields::Fields;
 use crate::decode::gate::Referred;
 use crate::decode::shape::{Form, Shape, optional, required};
-use crate::decode::{threshold, value};
+use crate::decode::{quantity, threshold, value};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::node::Node;
 use crate::duration::Duration;
@@ -60,7 +60,7 @@ pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Optio
     let fields = Fields::read(node, &TREND, cx)?;
     let named = threshold::named(&fields, "query", referred, cx);
     let limit = match (&named, fields.get("limit")) {
-        (Some((_, metric)), Some(node)) => value::quantity(node, &metric.metric.unit, cx),
+        (Some((_, metric)), Some(node)) => quantity::read(node, Some(&metric.metric.unit), cx),
         (None, _) | (_, None) => None,
     };
     let positive = |key: &'static str, default: u64, cx: &mut Context<'_>| match fields.get(key) {

@@ -8,9 +8,7 @@ use crate::document::node::{Node, Style, Value};
 use crate::document::source::Place;
 use crate::duration::{self, Duration};
 use crate::limits;
-use crate::quantity::{self, Quantity};
 use crate::share::{self, Share};
-use crate::workflow::MetricUnit;
 
 /// Reports a value of another type than the one that belongs there.
 pub fn wrong_type(node: &Node, expected: &str, cx: &mut Context<'_>) {
@@ -110,21 +108,6 @@ pub fn share(node: &Node, cx: &mut Context<'_>) -> Option<Share> {
         (Code::SHARE, error.to_string(), hint)
     };
     parsed(node, "a share such as `25%`", explain, cx)
-}
-
-/// A quantity in a metric's unit, as in `512Mi` or `250ms`.
-pub fn quantity(node: &Node, unit: &MetricUnit, cx: &mut Context<'_>) -> Option<f64> {
-    let needed = quantity::needed(unit);
-    let needed = needed.trim_end_matches(',');
-    let text = settled(node, needed, cx)?;
-    let read = text
-        .parse::<Quantity>()
-        .and_then(|quantity| quantity.in_unit(unit, text));
-    read.map_err(|error| {
-        let hint = matches!(error, quantity::Error::Malformed(_)).then(|| format!("write {needed}"));
-        cx.report(Diagnostic::new(Code::QUANTITY, node.place.clone(), error.to_string()).maybe_hint(hint));
-    })
-    .ok()
 }
 
 /// A percentage as a part of one, `50%`; more than all of it is possible, less than nothing is not.
@@ -299,6 +282,20 @@ pub fn time_of_day(node: &Node, cx: &mut Context<'_>) -> Option<jiff::civil::Tim
         None => {
             let hint = "hours and minutes in quotes, `'09:00'`; midnight is `'00:00'`";
             let message = format!("`{text}` is not a time of day");
+            cx.report(Diagnostic::new(Code::DATE_TIME, node.place.clone(), message).hint(hint));
+            None
+        }
+    }
+}
+
+/// An instant with its zone, `2026-03-02T10:00:00Z`.
+pub fn instant(node: &Node, cx: &mut Context<'_>) -> Option<jiff::Timestamp> {
+    let text = settled(node, "an instant such as `2026-03-02T10:00:00Z`", cx)?;
+    match text.parse() {
+        Ok(instant) => Some(instant),
+        Err(_) => {
+            let message = format!("`{text}` is no instant");
+            let hint = "date, time and zone: `2026-03-02T10:00:00Z`, or `2026-03-02T10:00:00-05:00`";
             cx.report(Diagnostic::new(Code::DATE_TIME, node.place.clone(), message).hint(hint));
             None
         }

@@ -149,9 +149,12 @@ codes! {
     "M064" Error ENDS_BELOW_FULL
     "M065" Error CAPABILITY
     "M066" Error GATE_MISPLACED
-    // Judging
-    "M067" Error QUANTITY
-    "M068" Error COMPARISON
+    "M067" Error COMPARISON
+    // Scenarios
+    "M070" Error QUANTITY
+    "M071" Error UNKNOWN_STAGE
+    "M072" Error SCENARIO_WORKFLOW
+    "M073" Error SCRIPT
     // Doubts
     "M080" Warning NOT_YET
     "M081" Warning UNWATCHED
