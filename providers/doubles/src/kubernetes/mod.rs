@@ -144,7 +144,10 @@ impl Cluster {
     /// All objects of a kind, in one namespace or, with an empty name, in all.
     pub fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
         match KINDS.iter().find(|known| known.kind == kind) {
-            Some(kind) => self.world.lock().objects(kind.kind, namespace),
+            Some(kind) => {
+                let objects = self.world.lock().objects(kind.kind, namespace);
+                objects.into_iter().map(Arc::unwrap_or_clone).collect()
+            }
             None => Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! The machines: a scheduler that binds pods to them, and their kubelets, which do with each pod what it is told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -63,7 +64,7 @@ pub(crate) fn register(world: &mut World) {
 
 /// Binds every pod that has no machine yet, where one has room.
 pub(crate) fn schedule(world: &mut World) {
-    let waiting: Vec<Value> = world
+    let waiting: Vec<Arc<Value>> = world
         .objects("Pod", "")
         .into_iter()
         .filter(|pod| text(pod, "/spec/nodeName").is_empty() && !is_deleting(pod))
@@ -80,7 +81,7 @@ pub(crate) fn schedule(world: &mut World) {
     }
 }
 
-fn choose(world: &World, nodes: &[Value], pod: &Value) -> Result<String, String> {
+fn choose(world: &World, nodes: &[Arc<Value>], pod: &Value) -> Result<String, String> {
     let all = nodes.len();
     if words(&world.nodes.rules, pod).is_unschedulable() {
         return Err(format!(
@@ -113,7 +114,13 @@ fn choose(world: &World, nodes: &[Value], pod: &Value) -> Result<String, String>
 }
 
 /// Why a machine does not take a pod.
-fn objection(node: &Value, here: &[&&Value], pods: &[&Value], nodes: &[Value], pod: &Value) -> Option<&'static str> {
+fn objection(
+    node: &Value,
+    here: &[&&Value],
+    pods: &[&Value],
+    nodes: &[Arc<Value>],
+    pod: &Value,
+) -> Option<&'static str> {
     let labels = map(node, "/metadata/labels");
     if map(pod, "/spec/nodeSelector")
         .iter()

@@ -1,6 +1,7 @@
 //! Objects with their versions, and everything that happened to them, for those who watch.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -36,15 +37,15 @@ impl Place {
 pub(crate) struct Change {
     pub(crate) version: u64,
     pub(crate) place: Place,
-    pub(crate) before: Option<Value>,
+    pub(crate) before: Option<Arc<Value>>,
     /// `None`: it was deleted.
-    pub(crate) after: Option<Value>,
+    pub(crate) after: Option<Arc<Value>>,
 }
 
-/// All objects of a cluster.
+/// All objects of a cluster. They are shared, not copied: every controller looks at all of them ten times a second of the cluster's time.
 #[derive(Debug)]
 pub(crate) struct Store {
-    objects: BTreeMap<Place, Value>,
+    objects: BTreeMap<Place, Arc<Value>>,
     version: u64,
     changes: VecDeque<Change>,
     /// Changes up to this version are forgotten.
@@ -67,11 +68,17 @@ impl Store {
     }
 
     pub(crate) fn get(&self, place: &Place) -> Option<&Value> {
-        self.objects.get(place)
+        self.objects.get(place).map(Arc::as_ref)
     }
 
     /// The objects of a kind, in one namespace or, with an empty name, in all, ordered by namespace and name.
     pub(crate) fn list(&self, kind: &Kind, namespace: &str) -> impl Iterator<Item = (&Place, &Value)> {
+        self.shared(kind, namespace)
+            .map(|(place, object)| (place, object.as_ref()))
+    }
+
+    /// The same, to be kept while the store goes on.
+    pub(crate) fn shared(&self, kind: &Kind, namespace: &str) -> impl Iterator<Item = (&Place, &Arc<Value>)> {
         let first = Place {
             kind: kind.qualified_plural(),
             namespace: namespace.to_owned(),
@@ -84,7 +91,7 @@ impl Store {
     }
 
     /// Every object of every kind.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&Place, &Value)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Place, &Arc<Value>)> {
         self.objects.iter()
     }
 
@@ -92,21 +99,22 @@ impl Store {
     pub(crate) fn put(&mut self, place: Place, mut object: Value) -> Value {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        let before = self.objects.insert(place.clone(), object.clone());
-        self.note(place, before, Some(object.clone()));
+        let stored = Arc::new(object.clone());
+        let before = self.objects.insert(place.clone(), Arc::clone(&stored));
+        self.note(place, before, Some(stored));
         object
     }
 
     /// Takes an object away; gives back how it stood, with the version of its end.
     pub(crate) fn remove(&mut self, place: &Place) -> Option<Value> {
-        let mut object = self.objects.remove(place)?;
+        let mut object = Arc::unwrap_or_clone(self.objects.remove(place)?);
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.note(place.clone(), Some(object.clone()), None);
+        self.note(place.clone(), Some(Arc::new(object.clone())), None);
         Some(object)
     }
 
-    fn note(&mut self, place: Place, before: Option<Value>, after: Option<Value>) {
+    fn note(&mut self, place: Place, before: Option<Arc<Value>>, after: Option<Arc<Value>>) {
         self.changes.push_back(Change {
             version: self.version,
             place,

@@ -1,5 +1,7 @@
 //! A cluster's whole state, and the way every write takes: defaults, ownership, validation, versions.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -95,11 +97,11 @@ impl World {
         self.store.get(&Place::new(kind, namespace, name))
     }
 
-    /// Copies of the objects of a kind, in one namespace or in all (empty name).
-    pub(crate) fn objects(&self, kind: &str, namespace: &str) -> Vec<Value> {
+    /// The objects of a kind as they stand now, in one namespace or in all (empty name).
+    pub(crate) fn objects(&self, kind: &str, namespace: &str) -> Vec<Arc<Value>> {
         self.store
-            .list(Kind::named(kind), namespace)
-            .map(|(_, object)| object.clone())
+            .shared(Kind::named(kind), namespace)
+            .map(|(_, object)| Arc::clone(object))
             .collect()
     }
 

@@ -1,5 +1,7 @@
 //! Services' endpoints: the addresses of the pods that each selects, ready ones apart from the others.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::kubernetes::kind::Kind;
@@ -15,7 +17,7 @@ pub(super) fn run(world: &mut World) {
         if selector.is_empty() || is_deleting(&service) || text(&service, "/spec/type") == "ExternalName" {
             continue;
         }
-        let mut pods: Vec<Value> = world
+        let mut pods: Vec<Arc<Value>> = world
             .objects("Pod", namespace(&service))
             .into_iter()
             .filter(|pod| {
@@ -33,7 +35,7 @@ pub(super) fn run(world: &mut World) {
 }
 
 /// A service's ports as the pods serve them: named target ports are looked up in the first pod.
-fn ports(service: &Value, pods: &[Value]) -> Vec<Value> {
+fn ports(service: &Value, pods: &[Arc<Value>]) -> Vec<Value> {
     items(service, "/spec/ports")
         .iter()
         .map(|port| {
@@ -60,7 +62,7 @@ fn reference(pod: &Value) -> Value {
     json!({"kind": "Pod", "name": name(pod), "namespace": namespace(pod), "uid": uid(pod)})
 }
 
-fn slice(world: &mut World, service: &Value, pods: &[Value]) {
+fn slice(world: &mut World, service: &Value, pods: &[Arc<Value>]) {
     let kind = Kind::named("EndpointSlice");
     let zones = world.objects("Node", "");
     let open = service["spec"]["publishNotReadyAddresses"] == true;
@@ -114,7 +116,7 @@ fn slice(world: &mut World, service: &Value, pods: &[Value]) {
     }
 }
 
-fn endpoints(world: &mut World, service: &Value, pods: &[Value]) {
+fn endpoints(world: &mut World, service: &Value, pods: &[Arc<Value>]) {
     let kind = Kind::named("Endpoints");
     let list = |ready: bool| -> Vec<Value> {
         pods.iter()

@@ -1,5 +1,7 @@
 //! What goes when something else goes: dependents after their owners, and everything in a namespace with it.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::kubernetes::kind::{KINDS, Kind};
@@ -12,17 +14,17 @@ fn kind_at(place: &Place) -> Option<&'static Kind> {
 }
 
 pub(super) fn collect(world: &mut World) {
-    let owned: Vec<(Place, Value)> = world
+    let owned: Vec<(Place, Arc<Value>)> = world
         .store
         .all()
         .filter(|(_, object)| !items(object, "/metadata/ownerReferences").is_empty())
-        .map(|(place, object)| (place.clone(), object.clone()))
+        .map(|(place, object)| (place.clone(), Arc::clone(object)))
         .collect();
-    let ending: Vec<(Place, Value)> = world
+    let ending: Vec<(Place, Arc<Value>)> = world
         .store
         .all()
         .filter(|(_, object)| is_deleting(object) && !items(object, "/metadata/finalizers").is_empty())
-        .map(|(place, object)| (place.clone(), object.clone()))
+        .map(|(place, object)| (place.clone(), Arc::clone(object)))
         .collect();
     for (place, object) in &ending {
         end(world, place, object, &owned);
@@ -34,7 +36,7 @@ pub(super) fn collect(world: &mut World) {
 }
 
 /// Lets an owner go that waits for its dependents, or for letting go of them.
-fn end(world: &mut World, at: &Place, owner: &Value, owned: &[(Place, Value)]) {
+fn end(world: &mut World, at: &Place, owner: &Value, owned: &[(Place, Arc<Value>)]) {
     let Some(kind) = kind_at(at) else { return };
     let has = |finalizer: &str| items(owner, "/metadata/finalizers").iter().any(|one| one == finalizer);
     let mine = |object: &Value| {
@@ -42,7 +44,7 @@ fn end(world: &mut World, at: &Place, owner: &Value, owned: &[(Place, Value)]) {
             .iter()
             .any(|reference| text(reference, "/uid") == uid(owner))
     };
-    let dependents: Vec<&(Place, Value)> = owned.iter().filter(|(_, object)| mine(object)).collect();
+    let dependents: Vec<&(Place, Arc<Value>)> = owned.iter().filter(|(_, object)| mine(object)).collect();
     if has("orphan") {
         for (place, object) in &dependents {
             let Some(kind) = kind_at(place) else { continue };
@@ -111,7 +113,11 @@ fn orphaned(world: &mut World, at: &Place, object: &Value) {
 /// Empties namespaces that are on their way out; the last step is their own.
 fn namespaces(world: &mut World) {
     let kind = Kind::named("Namespace");
-    for namespace in world.objects("Namespace", "").into_iter().filter(is_deleting) {
+    for namespace in world
+        .objects("Namespace", "")
+        .into_iter()
+        .filter(|namespace| is_deleting(namespace))
+    {
         let inside: Vec<Place> = world
             .store
             .all()
@@ -120,7 +126,7 @@ fn namespaces(world: &mut World) {
             .collect();
         if inside.is_empty() {
             let at = place(kind, &namespace);
-            let mut last = namespace.clone();
+            let mut last = Value::clone(&namespace);
             last["spec"]["finalizers"] = json!([]);
             if items(&last, "/metadata/finalizers").is_empty() {
                 world.store.remove(&at);

@@ -1,5 +1,7 @@
 //! A deployment's replica sets: which is the newest, what revision each is, and which are kept.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -18,7 +20,7 @@ const HASH: &str = "pod-template-hash";
 /// The sets that a deployment controls, oldest first; sets that fit its selector and have no controller are adopted.
 pub(super) fn sets_of(world: &mut World, deployment: &Value) -> Vec<Value> {
     let kind = Kind::named("ReplicaSet");
-    let here: Vec<Value> = world.objects("ReplicaSet", namespace(deployment));
+    let here: Vec<Arc<Value>> = world.objects("ReplicaSet", namespace(deployment));
     for orphan in here.iter().filter(|set| {
         controller(set).is_none()
             && !is_deleting(set)
@@ -31,6 +33,7 @@ pub(super) fn sets_of(world: &mut World, deployment: &Value) -> Vec<Value> {
         .objects("ReplicaSet", namespace(deployment))
         .into_iter()
         .filter(|set| is_controlled_by(set, deployment) && !is_deleting(set))
+        .map(Arc::unwrap_or_clone)
         .collect();
     sets.sort_by_key(|set| {
         (

@@ -1,5 +1,7 @@
 //! Reading: one object, a list in pages, and what happens from now on.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -174,7 +176,10 @@ impl Watch {
         if !here {
             return None;
         }
-        let admitted = |object: &Option<Value>| object.as_ref().filter(|object| self.filter.admits(object)).cloned();
+        let admitted = |object: &Option<Arc<Value>>| {
+            let object = object.as_deref().filter(|object| self.filter.admits(object));
+            object.cloned()
+        };
         let (kind, mut object) = match (admitted(&change.before), admitted(&change.after)) {
             (None, None) => return None,
             (None, Some(after)) => ("ADDED", after),
