@@ -5,6 +5,7 @@
 
 pub mod burn;
 pub mod counts;
+pub mod kayenta;
 pub mod rank;
 pub mod sequential;
 pub mod spending;
