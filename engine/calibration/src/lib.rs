@@ -2,5 +2,6 @@
 
 pub mod chance;
 pub mod corpus;
+pub mod figures;
 pub mod judges;
 pub mod rollout;

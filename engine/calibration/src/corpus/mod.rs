@@ -16,7 +16,7 @@ mod service;
 mod tests;
 mod world;
 
-pub use case::{Case, Fault, Plan, Stage};
+pub use case::{Case, Fault, Plan, Rate, Stage};
 pub use class::Class;
 pub use service::{Sawtooth, Service, Stratum};
 pub use world::{Arm, BUCKETS, Counts, EDGES_MS, HISTORY_MINUTES, Observation, STRATA_MAX, Truth, World};

@@ -1,5 +1,10 @@
 //! Those who judge: the rules of others as they are documented and coded, and Meridian's.
 
+pub mod argo;
+pub mod flagger;
+pub mod kayenta;
+pub mod meridian;
+mod window;
 
 use crate::corpus::{Observation, Plan};
 
