@@ -4,4 +4,6 @@ pub mod chance;
 pub mod corpus;
 pub mod figures;
 pub mod judges;
+pub mod page;
+pub mod replication;
 pub mod rollout;
