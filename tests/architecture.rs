@@ -134,7 +134,7 @@ fn calibration_measures_the_product_and_is_no_part_of_it() {
         assert_eq!(places(room, &["meridian_calibration"]), [""; 0], "in {room}");
     }
     let above = [
-        "meridian::",
+        "use meridian::",
         "meridian_providers",
         "SystemTime",
         "Instant::now",

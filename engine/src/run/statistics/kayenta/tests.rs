@@ -436,7 +436,7 @@ proptest! {
     ) {
         let found = classify(&candidate, &baseline, &Metric::default(), JUDGE);
         let has_data = |values: &[f64]| values.iter().any(|value| value.is_finite());
-        prop_assert!((found.label == Label::Nodata) == !(has_data(&candidate) && has_data(&baseline)));
+        prop_assert_eq!(found.label != Label::Nodata, has_data(&candidate) && has_data(&baseline));
     }
 
     #[test]
