@@ -169,13 +169,12 @@ fn shifted(candidate: &[f64], baseline: &[f64], settings: Settings) -> Option<Sh
     let zone = settings.tolerance * rank::shift(candidate, baseline)?.abs();
     let z = normal_quantile(1.0 - (1.0 - settings.confidence) / 2.0);
     // Where few values cannot reject anything, the interval ends at the smallest and the largest difference: complete separation.
-    let (smallest, largest) = (
-        low(candidate) - high(baseline) - zone,
-        high(candidate) - low(baseline) + zone,
-    );
-    if smallest > 0.0 || statistic(candidate, baseline, zone)? > z {
+    let is_apart = |below: f64, above: f64| below < above && !is_same(below, above, zone);
+    let is_above = is_apart(high(baseline), low(candidate) - zone);
+    let is_below = is_apart(high(candidate) + zone, low(baseline));
+    if is_above || statistic(candidate, baseline, zone)? > z {
         Some(Shifted::Up)
-    } else if largest < 0.0 || statistic(candidate, baseline, -zone)? < -z {
+    } else if is_below || statistic(candidate, baseline, -zone)? < -z {
         Some(Shifted::Down)
     } else {
         None

@@ -401,6 +401,21 @@ fn outliers_are_removed_on_request_only() {
     assert!(ratio(&removing) < 1.1);
 }
 
+/// Found by the property below: the gap between the sides is the dead zone to the last digit, and rounding must not decide.
+#[test]
+fn a_gap_as_wide_as_the_dead_zone_is_none_in_any_unit() {
+    let mut baseline = vec![0.0; 12];
+    baseline.push(72.0);
+    baseline.extend([78.0; 12]);
+    baseline.push(198.0);
+    for power in -9..=9 {
+        let by = 10_f64.powi(power);
+        let scaled: Vec<f64> = baseline.iter().map(|value| value * by).collect();
+        let found = classify(&[239.0 * by], &scaled, &Metric::default(), JUDGE);
+        assert_eq!(found.label, Label::Pass, "{power}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_unit_changes_a_label(
