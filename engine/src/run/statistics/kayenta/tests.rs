@@ -1,7 +1,7 @@
 //! Kayenta's own test vectors, as far as they are known in full, and what ours does better.
 //!
-//! Its sets of 30, 60 and 210 values a side are not repeated here, only their results are known to us: "Pass", "High" and "Low Metric" with
-//! their directional twins, "High (Large Input)", and the three of CLES. The shape of each is tested on values of our own.
+//! Its sets of 30, 60 and 210 values a side are not repeated here: "Pass", "High" and "Low Metric" with their directional twins, "High (Large
+//! Input)", and the three of CLES. The shape of each is tested on values of our own.
 
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 
