@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every room of the product, and the doubles, which are held to the same manners.
-const ROOMS: [&str; 9] = [
+/// Every room of the product, and the doubles and the calibration, which are held to the same manners.
+const ROOMS: [&str; 10] = [
     "workflows/src",
     "engine/src",
+    "engine/calibration/src",
     "providers/src",
     "providers/conformance/src",
     "providers/kubernetes/src",
@@ -125,6 +126,21 @@ fn doubles_are_for_tests_only() {
         let needs = shipped.lines().any(|line| line.starts_with("meridian-doubles"));
         assert!(!needs, "{room} ships the doubles");
     }
+}
+
+#[test]
+fn calibration_measures_the_product_and_is_no_part_of_it() {
+    for room in ROOMS.iter().filter(|room| **room != "engine/calibration/src") {
+        assert_eq!(places(room, &["meridian_calibration"]), [""; 0], "in {room}");
+    }
+    let above = [
+        "use meridian::",
+        "meridian_providers",
+        "SystemTime",
+        "Instant::now",
+        "rand::",
+    ];
+    assert_eq!(places("engine/calibration/src", &above), [""; 0]);
 }
 
 #[test]

@@ -43,6 +43,12 @@ impl SequentialCounts {
     /// The p-value of these counts at this look; the smallest over all looks is the sequential p-value. None where the counts are not one an
     /// arm, or one is negative or not finite.
     pub fn p_value(&self, counts: &[f64]) -> Option<f64> {
+        self.evidence(counts).map(|evidence| (-evidence).exp().min(1.0))
+    }
+
+    /// The logarithm of the Bayes factor against the null hypothesis. That of independent streams of events (kinds of request, regions, stages)
+    /// adds up, and `exp` of minus the sum is a p-value of all of them together, each with its own shares.
+    pub fn evidence(&self, counts: &[f64]) -> Option<f64> {
         if counts.len() != self.shares.len() || counts.iter().any(|count| !count.is_finite() || *count < 0.0) {
             return None;
         }
@@ -57,8 +63,7 @@ impl SequentialCounts {
             .zip(&self.shares)
             .map(|(count, share)| count * share.ln())
             .sum();
-        let evidence = ln_beta(&posterior) - ln_beta(&self.prior) - expected;
-        Some((-evidence).exp().min(1.0))
+        Some(ln_beta(&posterior) - ln_beta(&self.prior) - expected)
     }
 }
 
@@ -188,6 +193,7 @@ mod tests {
         assert_eq!(test.p_value(&[f64::NAN, 2.0]), None);
         assert_eq!(test.p_value(&[1.0]), None);
         assert_eq!(test.p_value(&[0.0, 0.0]), Some(1.0));
+        assert_eq!((test.evidence(&[0.0, 0.0]), test.evidence(&[1.0])), (Some(0.0), None));
     }
 
     #[test]

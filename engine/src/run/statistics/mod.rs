@@ -5,6 +5,7 @@
 
 pub mod burn;
 pub mod counts;
+pub mod kayenta;
 pub mod means;
 pub mod rank;
 pub mod sequential;
