@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::compile::compile;
 use meridian_workflows::plan::{GateId, NodeId, Plan};
-use meridian_workflows::workflow::{Gate, GateKind, Metric, MetricGate, Workflow};
+use meridian_workflows::workflow::{BudgetGate, Gate, GateKind, Metric, MetricGate, MetricUnit, Requests, Workflow};
 
 use crate::run::effect::Place;
 use crate::run::entry::Entry;
 use crate::run::event::Event;
-use crate::run::judge::{Circumstances, judge};
+use crate::run::judge::judge;
 use crate::run::reading::{Answer, Reading, Sample};
 use crate::run::state::{Run, RunId};
 use crate::run::verdict::{Judgement, Verdict};
@@ -156,6 +157,26 @@ fn evidence(old: &Workflow, new: &Workflow, name: &str, gate: &Gate) -> Result<E
         (_, GateKind::Window(_)) => return Err("it asks the clock, which leaves no readings".to_owned()),
         (_, GateKind::NotYet { kind, .. }) => return Err(format!("gates of kind `{kind}` cannot be judged yet")),
         (GateKind::Metric(before), GateKind::Metric(after)) => same_metric(old, new, before, after)?,
+        (GateKind::Compare(before), GateKind::Compare(after)) if before.of != after.of => {
+            return Err("it compares something else now; only what it compared then was recorded".to_owned());
+        }
+        (GateKind::Trend(before), GateKind::Trend(after))
+            if (&before.step, before.against_baseline) != (&after.step, after.against_baseline) =>
+        {
+            return Err("its course has other points now; only those of then were recorded".to_owned());
+        }
+        (GateKind::Budget(before), GateKind::Budget(after))
+            if before.burn != after.burn || windows(before) != windows(after) =>
+        {
+            return Err("it counts other requests now; only those of then were recorded".to_owned());
+        }
+        (before @ (GateKind::Compare(_) | GateKind::Trend(_) | GateKind::Budget(_)), after)
+            if before.name() == after.name() =>
+        {
+            same_questions(old, new, before, after)?;
+            true
+        }
+        (GateKind::Health, GateKind::Health) => true,
         (GateKind::Http(before), GateKind::Http(after)) if before == after => true,
         (GateKind::Command(before), GateKind::Command(after)) if before == after => true,
         (GateKind::Http(_), GateKind::Http(_)) | (GateKind::Command(_), GateKind::Command(_)) => {
@@ -200,16 +221,39 @@ fn same_metric(old: &Workflow, new: &Workflow, before: &MetricGate, after: &Metr
     Ok(was.samples.is_some() && was.samples == is.samples)
 }
 
+/// What a budget's reserve counts, and over how long.
+fn windows(gate: &BudgetGate) -> Option<(&Requests, Duration)> {
+    gate.reserve.as_ref().map(|reserve| (&reserve.requests, reserve.over))
+}
+
+/// Gates that read several metrics must read the same ones, by the same queries.
+fn same_questions(old: &Workflow, new: &Workflow, before: &GateKind, after: &GateKind) -> Result<(), String> {
+    let asks = |workflow: &Workflow, kind: &GateKind| -> Vec<Option<(String, MetricUnit)>> {
+        let metrics = kind.metrics();
+        let asked = metrics.iter().map(|name| {
+            let metric = workflow.metrics.get(*name)?;
+            Some((metric.query.trim().to_owned(), metric.unit.clone()))
+        });
+        asked.collect()
+    };
+    if asks(old, before) == asks(new, after) {
+        Ok(())
+    } else {
+        Err("its metrics are read by other queries now; what those would have said is not recorded".to_owned())
+    }
+}
+
 /// The recorded workflow with the changed gates that can be judged, each with the metric that it reads.
 fn exchanged(old: &Workflow, new: &Workflow, judged: &BTreeMap<GateId, Evidence>, plan: &Plan) -> Workflow {
     let mut workflow = old.clone();
     for gate in judged.keys() {
         let name = plan.gate(*gate).0;
         let Some(changed) = new.gates.get(name) else { continue };
-        if let GateKind::Metric(metric) = &changed.kind
-            && let Some(definition) = new.metrics.get(&metric.query)
-        {
-            workflow.metrics.insert(metric.query.clone(), definition.clone());
+        for metric in changed.kind.metrics() {
+            let definition = new.metrics.get(metric).cloned();
+            workflow
+                .metrics
+                .extend(definition.map(|definition| (metric.to_owned(), definition)));
         }
         workflow.gates.insert(name.to_owned(), changed.clone());
     }
@@ -304,33 +348,11 @@ impl Telling {
         evidence: &Evidence,
         now: Timestamp,
     ) -> Result<Judgement, &'static str> {
-        let plan = self.would.plan();
-        let gate = plan.gate(gate_id).1;
-        let region = plan.node(node).region.map(|region| self.would.region(region));
-        let frozen = region
-            .and_then(|region| region.frozen.iter().find(|(of, _)| *of == gate_id))
-            .map(|(_, sample)| sample);
-        let metric = match &gate.kind {
-            GateKind::Metric(metric) => {
-                check(metric, &reading.answer, frozen, evidence)?;
-                plan.workflow().metrics.get(&metric.query)
-            }
-            _ => None,
-        };
-        let since = match (place, region) {
-            (Place::Watch | Place::After, Some(region)) => region.shifted_at.unwrap_or(now),
-            _ => Timestamp::MIN,
-        };
-        Ok(judge(
-            reading,
-            &Circumstances {
-                gate,
-                metric,
-                since,
-                now,
-                frozen,
-            },
-        ))
+        let of = self.would.circumstances(node, place, gate_id, now);
+        if let GateKind::Metric(metric) = &of.gate.kind {
+            check(metric, &reading.answer, of.frozen, evidence)?;
+        }
+        Ok(judge(reading, &of))
     }
 }
 

@@ -212,15 +212,8 @@ impl Run {
         }
     }
 
-    /// Judges a reading of this node and makes the event of it.
-    pub(in crate::run) fn read(
-        &self,
-        id: NodeId,
-        place: Place,
-        gate_id: GateId,
-        reading: Reading,
-        now: Timestamp,
-    ) -> Event {
+    /// What a reading that is taken now in this place of a node is judged against.
+    pub fn circumstances(&self, id: NodeId, place: Place, gate_id: GateId, now: Timestamp) -> Circumstances<'_> {
         let gate = self.plan.gate(gate_id).1;
         let node = self.plan.node(id);
         let region = node.region.map(|region| self.region(region));
@@ -232,16 +225,27 @@ impl Run {
             // Before the shift there is no change of share to be newer than; the node's own waiting is the measure.
             _ => Timestamp::MIN,
         };
-        let metrics = &self.plan.workflow().metrics;
-        let circumstances = Circumstances {
+        Circumstances {
             since,
             frozen,
             share: region.map(|region| region.ordered_share()),
             exposed: self.exposed_since(node.region, since),
             bake: node.bake,
             family: self.compared_together(id),
-            ..Circumstances::alone(gate, metrics, now)
-        };
+            ..Circumstances::alone(gate, &self.plan.workflow().metrics, now)
+        }
+    }
+
+    /// Judges a reading of this node and makes the event of it.
+    pub(in crate::run) fn read(
+        &self,
+        id: NodeId,
+        place: Place,
+        gate_id: GateId,
+        reading: Reading,
+        now: Timestamp,
+    ) -> Event {
+        let circumstances = self.circumstances(id, place, gate_id, now);
         let metric = circumstances.metric;
         let judgement = match (place, &reading.answer) {
             (Place::Epilogue | Place::Baseline, Answer::Metric { candidate, .. }) => {

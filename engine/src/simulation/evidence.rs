@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::Plan;
 use meridian_workflows::share::Share;
-use meridian_workflows::workflow::{BudgetGate, CompareGate, Compared, Gate, GateKind, MetricUnit, TrendGate};
+use meridian_workflows::workflow::{
+    BudgetGate, CompareGate, Compared, Gate, GateKind, MetricUnit, Requests, TrendGate,
+};
 
 use super::curve::Arm;
 use super::scene::Scene;
@@ -189,7 +191,11 @@ impl Asked<'_> {
         Course {
             query: "simulated".to_owned(),
             step,
-            points: points.into_iter().filter(|point| point.1.is_finite()).map(|(at, value)| Point(at, value)).collect(),
+            points: points
+                .into_iter()
+                .filter(|point| point.1.is_finite())
+                .map(|(at, value)| Point(at, value))
+                .collect(),
         }
     }
 

@@ -466,7 +466,7 @@ impl<'a> Simulation<'a> {
         let breaches =
             breaches && matches!(place, Place::Watch | Place::After) && self.run.node(node).life != Life::Moving;
         if let Some(reply) = self.scene.reply(gate, node, arms.region, self.now) {
-            return replied(reply);
+            return replied(reply, &self.plan.gate(gate).1.kind);
         }
         let definition = self.plan.gate(gate).1;
         let asked = Asked {
@@ -530,10 +530,16 @@ fn failed(error: String, lasting: bool) -> Outcome {
     }
 }
 
-fn replied(reply: ReplyKind) -> Answer {
-    let check = |passed, detail: &str| Answer::Check {
-        passed,
-        detail: detail.to_owned(),
+fn replied(reply: ReplyKind, to: &GateKind) -> Answer {
+    let check = |passed: bool, detail: &str| match to {
+        GateKind::Health => Answer::Health {
+            is_settled: true,
+            diagnosis: (!passed).then(|| detail.to_owned()),
+        },
+        _ => Answer::Check {
+            passed,
+            detail: detail.to_owned(),
+        },
     };
     match reply {
         ReplyKind::Pass => check(true, "scripted: passes"),

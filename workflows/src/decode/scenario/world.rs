@@ -222,8 +222,12 @@ fn is_asked(gate: GateId, name: &str, place: &Place, cast: &Cast<'_>, cx: &mut C
     let hint = match cast.kind_of(gate) {
         Some(GateKind::Approval(_)) => "people answer it: write `people: [{approve: …}]`",
         Some(GateKind::Window(_)) => "the clock answers it: `start` says when the run begins",
-        Some(GateKind::Metric(_) | GateKind::Compare(_) | GateKind::Trend(_) | GateKind::Budget(_)) => "it reads a metric: say under `metrics` what that does",
-        Some(GateKind::Http(_) | GateKind::Command(_) | GateKind::Health | GateKind::NotYet { .. }) | None => return true,
+        Some(GateKind::Metric(_) | GateKind::Compare(_) | GateKind::Trend(_) | GateKind::Budget(_)) => {
+            "it reads a metric: say under `metrics` what that does"
+        }
+        Some(GateKind::Http(_) | GateKind::Command(_) | GateKind::Health | GateKind::NotYet { .. }) | None => {
+            return true;
+        }
     };
     let message = format!("the gate `{name}` does not ask for yes or no");
     cx.report(Diagnostic::new(Code::SCRIPT, place.clone(), message).hint(hint));
