@@ -278,7 +278,7 @@ impl Protocol for JsonOverHttp {
     }
 }
 
-/// The value of an expression; nothing divided by nothing is no data, as where there was no traffic.
+/// The value of an expression; a division by zero is no data, as where there was no traffic.
 fn evaluated(expression: &Checked, values: &Values) -> Result<Option<Value>, Failure> {
     match expression.evaluate(values) {
         Ok(value) => Ok(Some(value)),
