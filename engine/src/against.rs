@@ -123,7 +123,7 @@ pub fn against(plan: &Arc<Plan>, run: &RunId, entries: &[Entry], changed: &Workf
             }
         }
     }
-    for (gate, _) in &telling.judged {
+    for gate in telling.judged.keys() {
         let name = plan.gate(*gate).0;
         if !telling.compared.iter().any(|compared| compared.gate == name) {
             not_judged.push((name.to_owned(), "the run has not read it".to_owned()));

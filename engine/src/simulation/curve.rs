@@ -47,7 +47,7 @@ pub fn value(curve: &Curve, since: Duration, draw: Draw<'_>) -> Option<f64> {
         }
         Curve::Flapping { between, and, every } => {
             let turn = since.as_millis() / every.as_millis().max(1);
-            Some(if turn % 2 == 0 { *between } else { *and })
+            Some(if turn.is_multiple_of(2) { *between } else { *and })
         }
         Curve::Pieces(pieces) => {
             let (begins, piece) = pieces.iter().rev().find(|(begins, _)| *begins <= since)?;

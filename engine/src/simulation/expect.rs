@@ -279,7 +279,7 @@ fn of_order(expect: &Expectation, plan: &Plan, simulated: &Simulated) -> Option<
     let mut before: Option<&Happening> = None;
     for wanted in &expect.order {
         let is_it = |(event, _): &(&Event, Timestamp)| is_told_by(wanted, event, plan);
-        match events[position..].iter().position(|told| is_it(told)) {
+        match events[position..].iter().position(is_it) {
             Some(offset) => position += offset + 1,
             None => {
                 let after = before

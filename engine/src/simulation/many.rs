@@ -108,7 +108,7 @@ pub struct Told {
 /// What is remembered of a simulated run.
 pub fn told(seed: u64, simulated: &Simulated) -> Told {
     let exposure = Exposure::of(simulated);
-    let causes = simulated
+    let mut causes = simulated
         .entries
         .iter()
         .flat_map(|entry| &entry.events)
@@ -119,7 +119,7 @@ pub fn told(seed: u64, simulated: &Simulated) -> Told {
     Told {
         seed,
         outcome: outcome(&simulated.run),
-        cause: causes.last().map(|cause| kind(cause)),
+        cause: causes.next_back().map(|cause| kind(cause)),
         length: simulated.length(),
         exposure_max: exposure.as_ref().map(|exposure| exposure.most),
         traffic_hours: exposure.map(|exposure| exposure.hours),
