@@ -35,8 +35,11 @@ pub fn vocabulary() -> Vocabulary {
         key("traffic", false),
         key("promotion", false),
     ];
-    let available = ["metric", "approval", "window", "http", "command"].map(kind(Availability::Available));
-    let later = ["compare", "trend", "budget", "health", "signal", "completed", "lock"].map(kind(Availability::NotYet));
+    let available = [
+        "metric", "approval", "window", "http", "command", "compare", "trend", "budget", "health",
+    ]
+    .map(kind(Availability::Available));
+    let later = ["signal", "completed", "lock"].map(kind(Availability::NotYet));
     Vocabulary {
         providers: vec![
             provider("sandbox", Availability::Available, &[], |_| Ok(mirroring(1))),
