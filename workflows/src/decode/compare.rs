@@ -97,7 +97,7 @@ pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Optio
         let message = "this gate says what it compares in one of three ways: `bad` and `total`, `buckets` and `boundaries`, or `query`";
         cx.report(
             Diagnostic::new(Code::COMPARISON, fields.place().clone(), message)
-                .hint("for example `{bad: failed-requests, total: all-requests}`"),
+                .hint("for example `{bad: failed-requests, total: requests}`"),
         );
         return None;
     };
