@@ -90,10 +90,11 @@ pub fn read(file: &str, bytes: &[u8], surroundings: &Surroundings<'_>) -> Readin
     let documents = parsed(file, bytes, &mut cx);
     let enveloped = envelopes(&documents, &mut cx);
     let workflow = workflow_of(&enveloped, surroundings, &mut cx);
+    let mut played = scenario::Played::default();
     let scenarios: Vec<Scenario> = enveloped
         .iter()
         .filter(|document| document.kind == Kind::Scenario)
-        .filter_map(|document| scenario::read(document, surroundings, &mut cx))
+        .filter_map(|document| scenario::read(document, &mut played, surroundings, &mut cx))
         .collect();
     let diagnostics = cx.diagnostics.finish();
     let is_sound = !has_errors(&diagnostics);

@@ -69,14 +69,22 @@ const SEED_DEFAULT: u64 = 1;
 /// Longer than any approval of the presets waits; with gates read twice a minute, a fraction of a second of work.
 const UNTIL_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 
+/// Sound workflows by file and inputs: the scenarios of a file mostly play the same one, and reading it is most of the work.
+pub type Played = BTreeMap<(String, BTreeMap<String, String>), Arc<Plan>>;
+
 /// Reads a Scenario with the workflow that it names.
-pub fn read(document: &Enveloped<'_>, surroundings: &Surroundings<'_>, cx: &mut Context<'_>) -> Option<Scenario> {
+pub fn read(
+    document: &Enveloped<'_>,
+    played: &mut Played,
+    surroundings: &Surroundings<'_>,
+    cx: &mut Context<'_>,
+) -> Option<Scenario> {
     let fields = Fields::read(document.spec, &SCENARIO, cx)?;
     let inputs = fields.text_map("inputs", cx);
     let named = fields
         .get("workflow")
-        .and_then(|node| workflow(node, &inputs, surroundings, cx));
-    let cast = Cast::new(named.as_ref().map(|(_, plan)| plan));
+        .and_then(|node| workflow(node, inputs, played, surroundings, cx));
+    let cast = Cast::new(named.as_ref().map(|(_, plan)| plan.as_ref()));
     let start = fields.get("start").and_then(|node| value::instant(node, cx));
     let seed = fields.integer("seed", 0, u64::MAX, cx).unwrap_or(SEED_DEFAULT);
     let until = fields
@@ -94,7 +102,7 @@ pub fn read(document: &Enveloped<'_>, surroundings: &Surroundings<'_>, cx: &mut 
         labels: document.labels.clone(),
         description,
         file,
-        plan: Arc::new(plan),
+        plan,
         start: start?,
         until: until?,
         seed,
@@ -106,25 +114,30 @@ pub fn read(document: &Enveloped<'_>, surroundings: &Surroundings<'_>, cx: &mut 
 /// The named workflow with its file, compiled. What is wrong with it is told in its own lines.
 fn workflow(
     node: &Node,
-    inputs: &BTreeMap<String, String>,
+    inputs: BTreeMap<String, String>,
+    played: &mut Played,
     surroundings: &Surroundings<'_>,
     cx: &mut Context<'_>,
-) -> Option<(String, Plan)> {
+) -> Option<(String, Arc<Plan>)> {
     let (file, bytes) = imports::beside(node, cx)?;
-    let (workflow, diagnostics) = read_workflow(
-        &file,
-        &bytes,
-        &Surroundings {
-            inputs: Given::All(inputs),
-            ..*surroundings
-        },
-    );
+    if let Some(plan) = played.get(&(file.clone(), inputs.clone())) {
+        return Some((file, Arc::clone(plan)));
+    }
+    let given = Surroundings {
+        inputs: Given::All(&inputs),
+        ..*surroundings
+    };
+    let (workflow, diagnostics) = read_workflow(&file, &bytes, &given);
     let errors = diagnostics.into_iter().filter(Diagnostic::is_error);
     let told: Vec<Diagnostic> = errors.map(|diagnostic| seen_from(diagnostic, node)).collect();
     let is_sound = told.is_empty();
     cx.diagnostics.extend(told);
     match workflow {
-        Some(workflow) => Some((file, compile(workflow))),
+        Some(workflow) => {
+            let plan = Arc::new(compile(workflow));
+            played.insert((file.clone(), inputs), Arc::clone(&plan));
+            Some((file, plan))
+        }
         None => {
             if is_sound {
                 let message = format!("`{file}` holds no workflow");
