@@ -85,7 +85,7 @@ fn run_refuses_what_this_build_does_not_have() {
     let said = place.run(&["run", file.to_str().unwrap(), "--input", "version=v3.2.0"]);
     assert_eq!((said.code(), said.out().as_str()), (2, ""));
     assert!(
-        said.err().contains("cannot run yet: ") && said.err().contains("`trend`"),
+        said.err().contains("cannot run yet: ") && said.err().contains("`slack`"),
         "{}",
         said.err()
     );
