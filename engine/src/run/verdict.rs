@@ -30,7 +30,7 @@ pub struct Judgement {
     because: String,
     /// The arithmetic behind it, where a test was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    grounds: Option<Grounds>,
+    grounds: Option<Box<Grounds>>,
 }
 
 /// What a test found and what it was held against; with the reading beside it in the journal, anybody can work it out again.
@@ -147,13 +147,13 @@ impl Judgement {
     /// The same with the arithmetic behind it.
     pub(in crate::run) fn on(self, grounds: Grounds) -> Judgement {
         Judgement {
-            grounds: Some(grounds),
+            grounds: Some(Box::new(grounds)),
             ..self
         }
     }
 
     pub fn grounds(&self) -> Option<&Grounds> {
-        self.grounds.as_ref()
+        self.grounds.as_deref()
     }
 
     pub fn level(&self) -> Level {

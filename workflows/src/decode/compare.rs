@@ -92,7 +92,7 @@ pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Optio
     let fields = Fields::read(node, &COMPARE, cx)?;
     let is_written = |key: &&'static str| fields.get(key).is_some();
     let ways = [OF_COUNTS, OF_BUCKETS, OF_COURSE];
-    let mut written = ways.iter().filter(|way| way.iter().any(|key| is_written(&key)));
+    let mut written = ways.iter().filter(|way| way.iter().any(&is_written));
     let (Some(way), None) = (written.next(), written.next()) else {
         let message = "this gate says what it compares in one of three ways: `bad` and `total`, `buckets` and `boundaries`, or `query`";
         cx.report(
