@@ -199,8 +199,13 @@ impl Run {
         // The baseline has served since before the run: all of the window is its own.
         let lived = match place {
             Place::Baseline => window,
+            // What was counted before the shift is another split; a rate needs a few scrapes all the same.
             Place::Before | Place::Watch | Place::After | Place::Epilogue => {
-                Duration::between(since, now).max(WINDOW_MIN)
+                let shortest = match kind {
+                    GateKind::Compare(_) => Duration::from_secs(1),
+                    _ => WINDOW_MIN,
+                };
+                Duration::between(since, now).max(shortest)
             }
         };
         Arms {

@@ -140,7 +140,9 @@ fn unknown(level: Level, because: String, grace: Duration, of: &Circumstances<'_
     let lived = Duration::between(of.since, of.now);
     let grace = grace.max(of.gate.every.saturating_mul(2));
     match level {
-        Level::NoData if lived < grace => Judgement::pending(format!("{because}; {lived} at this share")),
+        Level::NoData | Level::Inconclusive if lived < grace => {
+            Judgement::pending(format!("{because}; {lived} at this share"))
+        }
         Level::NoData => Judgement::unknown(level, of.gate.on_no_data, because),
         Level::Inconclusive => Judgement::unknown(level, failing(of.gate.on_inconclusive), because),
         Level::Pass | Level::Pending | Level::Error | Level::Fail => {

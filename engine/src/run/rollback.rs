@@ -2,7 +2,7 @@
 
 use meridian_workflows::plan::{NodeId, NodeKind, PhaseId, RegionId};
 use meridian_workflows::share::Share;
-use meridian_workflows::workflow::{Exposure, Scope};
+use meridian_workflows::workflow::{Exposure, GateKind, Scope};
 
 use super::decide::Draft;
 use super::effect::{DesiredState, Place};
@@ -312,6 +312,8 @@ pub(in crate::run) fn epilogue_due(run: &Run, now: jiff::Timestamp) -> Vec<(Node
     watch
         .filter(|gate| !run.plan.gate(**gate).1.kind.is_judged_in_the_core())
         .filter(|gate| run.node(node).gate(Place::Epilogue, **gate).is_none())
+        // A comparison needs two arms, and one is left.
+        .filter(|gate| !matches!(run.plan.gate(**gate).1.kind, GateKind::Compare(_)))
         .map(|gate| (node, *gate))
         .collect()
 }

@@ -136,6 +136,19 @@ fn a_split_that_is_not_the_share_can_prove_nothing() {
 }
 
 #[test]
+fn right_after_a_shift_a_split_is_still_on_its_way() {
+    let answer = Answer::Counts {
+        candidate: counts(500.0, &[400.0]),
+        baseline: Some(counts(90_000.0, &[90.0])),
+    };
+    let judgement = judged(&gate(GateKind::Compare(errors())), answer, |of| {
+        of.share = Share::percent(10).ok();
+        of.since = at(119 * MINUTE);
+    });
+    assert_eq!(judgement.level(), Level::Pending, "{}", judgement.because());
+}
+
+#[test]
 fn counts_that_are_none_never_pass() {
     let good = || counts(900_000.0, &[900.0]);
     for (total, bad, level) in [
