@@ -234,9 +234,16 @@ impl Run {
             since,
             frozen,
             share: region.map(|region| region.ordered_share()),
-            exposed: self.exposed_since(node.region, since),
+            // Both look through the plan, which may be large: only for those who ask.
+            exposed: match gate.kind {
+                GateKind::Trend(_) => self.exposed_since(node.region, since),
+                _ => since,
+            },
             bake: node.bake,
-            family: self.compared_together(id),
+            family: match gate.kind {
+                GateKind::Compare(_) => self.compared_together(id),
+                _ => 1,
+            },
             ..Circumstances::alone(gate, &self.plan.workflow().metrics, now)
         }
     }
