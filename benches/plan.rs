@@ -167,6 +167,7 @@ fn gates() -> IndexMap<String, Gate> {
             ask_when: None,
             rollback_when: Some("candidate > 2 * baseline".into()),
             needs_baseline: true,
+            ignores_candidate: false,
             concurrent_only: false,
         })
     };
@@ -209,6 +210,7 @@ fn gate(kind: GateKind) -> Gate {
         on_error: Policy::Hold,
         on_fail: Policy::Rollback,
         on_inconclusive: Policy::Hold,
+        on_pending: Policy::Hold,
         from: Share::ZERO,
         hold_for: Duration::from_secs(24 * 3600),
         dry_run: false,

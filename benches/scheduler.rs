@@ -443,6 +443,7 @@ fn workflow(stages: u16, bake: Duration, then: Duration, waits: bool) -> Workflo
         on_error: Policy::Hold,
         on_fail: Policy::Rollback,
         on_inconclusive: Policy::Hold,
+        on_pending: Policy::Hold,
         from: Share::ZERO,
         hold_for: Duration::from_secs(86_400),
         dry_run: false,

@@ -160,6 +160,9 @@ pub struct Gate {
     /// What evidence leads to that says neither yes nor no although there is enough of it.
     #[serde(default = "Policy::hold")]
     pub on_inconclusive: Policy,
+    /// What it leads to that a bake is over and the gate cannot say anything yet: hold, or advance for a gate that only stops.
+    #[serde(default = "Policy::hold")]
+    pub on_pending: Policy,
     /// Left out of stages below this share of live traffic.
     #[serde(default)]
     pub from: Share,
@@ -267,7 +270,7 @@ impl GateKind {
     /// Whether it has nothing to say where no baseline serves beside the candidate.
     pub fn is_concurrent_only(&self) -> bool {
         match self {
-            GateKind::Metric(gate) => gate.concurrent_only,
+            GateKind::Metric(gate) => gate.concurrent_only || gate.ignores_candidate,
             // A test of two arms needs two arms.
             GateKind::Compare(_) => true,
             GateKind::Trend(_)
@@ -301,21 +304,33 @@ pub struct MetricGate {
     pub rollback_when: Option<String>,
     /// Whether any threshold mentions the baseline, so that it must be read too.
     pub needs_baseline: bool,
+    /// Whether the thresholds speak of the baseline alone, so that a candidate without data says nothing against it.
+    #[serde(default)]
+    pub ignores_candidate: bool,
     /// Left out where no concurrent baseline serves (at 100 %).
     pub concurrent_only: bool,
 }
 
-/// A statistical test of both arms, which serve side by side. It fails once harm beyond `margin` and `floor` is proven, and passes
-/// once harm as large is ruled out; in between it says nothing.
+/// A statistical test of both arms, which serve side by side. It fails once harm beyond `fails_beyond` is proven, and passes once harm as
+/// large as the larger of `margin` and `floor` is ruled out; in between it says nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CompareGate {
     pub of: Compared,
+    /// Kinds of request that are counted apart, `${{ kind }}` in the queries; none: all together.
+    #[serde(default)]
+    pub kinds: Vec<String>,
     pub harm: Harm,
-    /// Harm that is allowed, as a part of the baseline.
+    /// Harm that fails once it is proven, as a part of the baseline; none: the margin.
+    #[serde(default)]
+    pub fails_beyond: Option<f64>,
+    /// Harm that a pass need not rule out, as a part of the baseline.
     pub margin: f64,
-    /// Harm that is allowed beside it: a part of all requests for counts and buckets, in the metric's unit for a course.
+    /// The same, whatever the baseline is: a part of the candidate's requests for counts and buckets, in the metric's unit for a course.
     pub floor: f64,
+    /// The same as a part of all requests of the region, which is more of the candidate's while its share is small.
+    #[serde(default)]
+    pub impact: f64,
     /// The chance of a false alarm that is this gate's own; none: an equal part of the stage's 1 %.
     pub alpha: Option<f64>,
     /// Fewer requests (or points of a course) in either arm are no verdict yet.
@@ -359,6 +374,8 @@ pub enum CourseTest {
     Means,
     /// Mann and Whitney's test; `effect` is the least probability that a candidate's value exceeds a baseline's.
     Ranks { effect: f64 },
+    /// Kayenta's judge with its own settings, and its labels; the margin is its `allowedIncrease` and `allowedDecrease`.
+    Kayenta,
 }
 
 /// Which way is worse.
@@ -379,6 +396,9 @@ pub struct TrendGate {
     pub limit: f64,
     /// Exhaustion proven to come sooner fails.
     pub within: Duration,
+    /// To pass, it must be proven to last this long; none: it passes where the estimate lasts for `within`.
+    #[serde(default)]
+    pub lasts: Option<Duration>,
     /// How far back the course reaches, at most; never before the candidate's first traffic.
     pub window: Duration,
     pub step: Duration,

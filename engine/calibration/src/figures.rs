@@ -54,13 +54,13 @@ pub const ENTRANTS: [Entrant; 8] = [
     },
     Entrant {
         name: "Meridian, no labels",
-        settings: "the rules of evidence where telemetry cannot tell kinds of request apart",
-        judge: || Box::new(Meridian::pooled()),
+        settings: "the gates of `engine/calibration/workflow.yaml` without `kinds`, where telemetry cannot tell kinds of request apart",
+        judge: || Box::new(Meridian::all_together()),
     },
     Entrant {
         name: "Meridian",
-        settings: "the rules of evidence, by kind of request",
-        judge: || Box::new(Meridian::stratified()),
+        settings: "the gates of `engine/calibration/workflow.yaml`",
+        judge: || Box::new(Meridian::by_kind()),
     },
 ];
 

@@ -134,8 +134,9 @@ How to read it:
 const END: &str = "
 ## What is simplified
 
-- Meridian is represented by its rules of evidence as written on the engine's statistics (`engine/calibration/src/judges/meridian/`), not by
-  the gates of a workflow file.
+- Meridian is the gates of `engine/calibration/workflow.yaml`, read by the language and judged by the engine's judge; what a run adds to that (gates
+  are read every so often, `for`, the worst acts) is small and written again for speed. Boundaries of slow requests are set for each service, as
+  its author would: beyond which 5 % and 1 % of the last hour's requests lay, of every kind.
 - Flagger and Argo watch fixed objectives. Healthy services of the corpus mostly meet them (errors at most 0.5 % on average, P99 below 400 ms);
   in the classes of noise and of a shifted mix some exceed 1 % of errors for a time or altogether, and are stopped for it.
 - Flagger's weights are repeated once a minute so that it bakes as long as everybody. Argo's analysis runs in the background beside

@@ -4,11 +4,12 @@
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::{NodeId, NodeKind, RegionId};
+use meridian_workflows::workflow::GateKind;
 
 use super::effect::{DesiredState, Place};
 use super::event::{Ending, Event};
 use super::people;
-use super::reading::{Answer, Counts};
+use super::reading::{Answer, Counts, Sample};
 use super::state::{GateState, Life, RegionLife, Resolved, Run, Standing};
 use super::verdict::Level;
 use super::wanted::wanted;
@@ -35,7 +36,7 @@ pub fn check_event(before: &Run, event: &Event, after: &Run, at: Timestamp) -> R
     traffic_waits_for_parents_and_gates(before, event)?;
     share_stays_within_the_node(before, event)?;
     rollback_never_raises(before, event)?;
-    only_evidence_passes(event)?;
+    only_evidence_passes(before, event)?;
     gates_open_what_they_guard(before, event)?;
     one_tag_is_one_content(before, event)?;
     bakes_count_only_what_was_lived(before, event, after, at)
@@ -172,13 +173,25 @@ fn rollback_never_raises(before: &Run, event: &Event) -> Result<(), Violation> {
 }
 
 /// 6: unknown is never a pass.
-fn only_evidence_passes(event: &Event) -> Result<(), Violation> {
-    let Event::GateRead { reading, judgement, .. } = event else {
+fn only_evidence_passes(before: &Run, event: &Event) -> Result<(), Violation> {
+    let Event::GateRead {
+        reading,
+        judgement,
+        gate,
+        ..
+    } = event
+    else {
         return Ok(());
     };
+    let is_known = |sample: &Sample| sample.value.is_some_and(f64::is_finite);
     let is_evidence = match &reading.answer {
-        Answer::Metric { candidate, .. } => candidate.value.is_some_and(f64::is_finite),
-        Answer::Counts { candidate, baseline } => {
+        Answer::Metric { candidate, baseline } => match &before.plan.gate(*gate).1.kind {
+            GateKind::Metric(gate) if gate.ignores_candidate => baseline.as_ref().is_some_and(is_known),
+            _ => is_known(candidate),
+        },
+        Answer::Counts {
+            candidate, baseline, ..
+        } => {
             let is_counted = |counts: &Counts| counts.total.value.is_some_and(|total| total.is_finite() && total > 0.0);
             is_counted(candidate) && baseline.as_ref().is_some_and(is_counted)
         }

@@ -6,6 +6,7 @@ mod budget;
 mod compared;
 mod counts;
 mod course;
+mod harm;
 mod metric;
 #[cfg(test)]
 mod tests;
@@ -66,6 +67,10 @@ impl<'a> Circumstances<'a> {
 
 /// Judges one reading.
 pub fn judge(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
+    found(reading, of).while_pending(of.gate.on_pending)
+}
+
+fn found(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
     match (&reading.answer, &of.gate.kind) {
         (Answer::Error { why }, _) => Judgement::unknown(Level::Error, of.gate.on_error, why.clone()),
         (Answer::Check { passed: false, detail }, _) => Judgement::fail(failing(of.gate.on_fail), detail.clone()),
@@ -80,8 +85,20 @@ pub fn judge(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
             Some(metric) => metric::judged(gate, metric, reading.at, candidate, baseline.as_ref(), of),
             None => not_in_the_plan(&gate.query, of),
         },
-        (Answer::Counts { candidate, baseline }, GateKind::Compare(gate)) => {
-            counts::judged(gate, candidate, baseline.as_ref(), of)
+        (
+            Answer::Counts {
+                candidate,
+                baseline,
+                kinds,
+            },
+            GateKind::Compare(gate),
+        ) => {
+            let read = counts::Read {
+                candidate,
+                baseline: baseline.as_ref(),
+                kinds,
+            };
+            counts::judged(gate, &read, of)
         }
         (
             Answer::Course {

@@ -21,10 +21,12 @@ pub enum Answer {
         candidate: Sample,
         baseline: Option<Sample>,
     },
-    /// Requests since the share last changed, one count an arm.
+    /// Requests since the share last changed, one count an arm; and those of each kind, where kinds are told apart.
     Counts {
         candidate: Counts,
         baseline: Option<Counts>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kinds: Vec<KindCounts>,
     },
     /// A gauge over time, an arm each; `restarts` counts the candidate's, where the gate asks for it.
     Course {
@@ -53,6 +55,68 @@ pub struct Counts {
     pub window: Duration,
     pub total: Sample,
     pub parts: Vec<Sample>,
+}
+
+/// The requests of one kind in both arms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KindCounts {
+    pub name: String,
+    pub candidate: Counts,
+    pub baseline: Option<Counts>,
+}
+
+impl Answer {
+    /// Requests of several kinds, and all of them together.
+    pub fn of_kinds(kinds: Vec<KindCounts>) -> Answer {
+        let has_baseline = kinds.iter().any(|kind| kind.baseline.is_some());
+        Answer::Counts {
+            candidate: Counts::together(kinds.iter().map(|kind| &kind.candidate)),
+            baseline: has_baseline.then(|| Counts::together(kinds.iter().filter_map(|kind| kind.baseline.as_ref()))),
+            kinds,
+        }
+    }
+}
+
+impl Counts {
+    /// The sums; a kind without a series adds nothing, and where none has one, there is no number.
+    fn together<'a>(kinds: impl Iterator<Item = &'a Counts>) -> Counts {
+        let sum = |sum: Sample, next: &Sample| Sample {
+            value: match (sum.value, next.value) {
+                (Some(one), Some(other)) => Some(one + other),
+                (one, other) => one.or(other),
+            },
+            samples: None,
+            at: sum.at.max(next.at),
+            query: sum.query,
+        };
+        let nothing = || Sample {
+            value: None,
+            samples: None,
+            at: None,
+            query: "the sum over all kinds".to_owned(),
+        };
+        let start = Counts {
+            window: Duration::ZERO,
+            total: nothing(),
+            parts: Vec::new(),
+        };
+        kinds.fold(start, |mut all, counts| {
+            all.window = all.window.max(counts.window);
+            all.total = sum(all.total, &counts.total);
+            all.parts.resize_with(all.parts.len().max(counts.parts.len()), nothing);
+            all.parts = all
+                .parts
+                .into_iter()
+                .enumerate()
+                .map(|(at, part)| match counts.parts.get(at) {
+                    Some(next) => sum(part, next),
+                    None => part,
+                })
+                .collect();
+            all
+        })
+    }
 }
 
 /// One pair of windows of a burn-rate alarm; the parts are the bad requests.

@@ -117,6 +117,7 @@ pub fn gate(kind: GateKind) -> Gate {
         on_error: Policy::Hold,
         on_fail: Policy::Rollback,
         on_inconclusive: Policy::Hold,
+        on_pending: Policy::Hold,
         from: Share::ZERO,
         hold_for: secs(3600),
         dry_run: false,
@@ -152,6 +153,7 @@ pub fn watched(mut workflow: Workflow) -> Workflow {
         ask_when: None,
         rollback_when: Some("candidate > percent(5)".into()),
         needs_baseline: false,
+        ignores_candidate: false,
         concurrent_only: false,
     });
     workflow.gates.insert("error-rate".into(), gate(kind));

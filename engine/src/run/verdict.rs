@@ -25,7 +25,7 @@ pub enum Level {
 #[serde(rename_all = "camelCase")]
 pub struct Judgement {
     level: Level,
-    /// What follows if it stays so; none for a pass and while pending.
+    /// What follows if it stays so; none for a pass, and while pending unless a gate only stops.
     policy: Option<Policy>,
     because: String,
     /// The arithmetic behind it, where a test was made.
@@ -144,6 +144,15 @@ impl Judgement {
         }
     }
 
+    /// The same, and where nothing can be said yet, what that leads to once the bake is over: nothing else than waiting, or going on.
+    pub(in crate::run) fn while_pending(self, policy: Policy) -> Judgement {
+        let goes_on = self.level == Level::Pending && policy == Policy::Advance;
+        Judgement {
+            policy: if goes_on { Some(Policy::Advance) } else { self.policy },
+            ..self
+        }
+    }
+
     /// The same with the arithmetic behind it.
     pub(in crate::run) fn on(self, grounds: Grounds) -> Judgement {
         Judgement {
@@ -183,11 +192,14 @@ impl Judgement {
         }
     }
 
-    /// Whether it opens the gate: a pass, or an unknown whose policy was written out as `advance`.
+    /// Whether it opens the gate: a pass, or what is unknown or not known yet where its policy was written out as `advance`.
     pub fn opens(&self) -> bool {
         self.is_pass()
             || (self.policy == Some(Policy::Advance)
-                && matches!(self.level, Level::NoData | Level::Inconclusive | Level::Error))
+                && matches!(
+                    self.level,
+                    Level::Pending | Level::NoData | Level::Inconclusive | Level::Error
+                ))
     }
 }
 

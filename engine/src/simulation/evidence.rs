@@ -13,7 +13,7 @@ use super::scene::Scene;
 use super::telemetry::usual;
 use crate::run::effect::Arms;
 use crate::run::judge::ALARMS;
-use crate::run::reading::{Answer, Burn, Counts, Course, Point, Sample};
+use crate::run::reading::{Answer, Burn, Counts, Course, KindCounts, Point, Sample};
 
 /// Requests a second of a region: enough that a stage's evidence is there with its first readings.
 const REQUESTS: f64 = 100_000.0;
@@ -56,7 +56,6 @@ impl Asked<'_> {
     }
 
     fn compared(&self, gate: &CompareGate) -> Answer {
-        let share = self.share.fraction();
         match &gate.of {
             Compared::Counts { bad, total } => {
                 let of = |arm: Arm, share: f64, rate: f64| Counts {
@@ -64,22 +63,16 @@ impl Asked<'_> {
                     total: self.counted(total, arm, self.requests(share)),
                     parts: vec![self.counted(bad, arm, self.requests(share) * rate)],
                 };
-                Answer::Counts {
-                    candidate: of(Arm::Candidate, share, self.bad()),
-                    baseline: self.both(|| of(Arm::Baseline, 1.0 - share, BAD[0])),
-                }
+                self.of_kinds(gate, of)
             }
             Compared::Buckets { boundaries, .. } => {
                 // Nearly everything is below the first boundary, or a fifth of it above all of them.
-                let of = |share: f64, bad: f64| Counts {
+                let of = |_: Arm, share: f64, bad: f64| Counts {
                     window: self.arms.window,
                     total: self.sample(Some(self.requests(share))),
                     parts: vec![self.sample(Some(self.requests(share) * (1.0 - bad))); boundaries.len()],
                 };
-                Answer::Counts {
-                    candidate: of(share, self.bad()),
-                    baseline: self.both(|| of(1.0 - share, BAD[0])),
-                }
+                self.of_kinds(gate, of)
             }
             Compared::Course { query, step, .. } => {
                 let level = usual(&self.unit(query));
@@ -91,6 +84,27 @@ impl Asked<'_> {
                 }
             }
         }
+    }
+
+    /// Both arms' counts, by the arm, its share and the part of requests that is bad; every kind of request gets an equal part of them.
+    fn of_kinds(&self, gate: &CompareGate, of: impl Fn(Arm, f64, f64) -> Counts) -> Answer {
+        let share = self.share.fraction();
+        let each = gate.kinds.len().max(1) as f64;
+        let candidate = || of(Arm::Candidate, share / each, self.bad());
+        let baseline = || self.both(|| of(Arm::Baseline, (1.0 - share) / each, BAD[0]));
+        if gate.kinds.is_empty() {
+            return Answer::Counts {
+                candidate: candidate(),
+                baseline: baseline(),
+                kinds: Vec::new(),
+            };
+        }
+        let kind = |name: &String| KindCounts {
+            name: name.clone(),
+            candidate: candidate(),
+            baseline: baseline(),
+        };
+        Answer::of_kinds(gate.kinds.iter().map(kind).collect())
     }
 
     fn trend(&self, gate: &TrendGate) -> Answer {

@@ -579,6 +579,7 @@ fn gates(workflow: &mut Workflow) {
         ask_when: None,
         rollback_when: Some("candidate > 0.5".into()),
         needs_baseline: false,
+        ignores_candidate: false,
         concurrent_only: false,
     });
     let people = GateKind::Approval(Approval {
@@ -605,6 +606,7 @@ fn gate(kind: GateKind) -> Gate {
         on_error: Policy::Hold,
         on_fail: Policy::Rollback,
         on_inconclusive: Policy::Hold,
+        on_pending: Policy::Hold,
         from: Share::ZERO,
         hold_for: secs(20),
         dry_run: false,

@@ -244,6 +244,7 @@ impl Maker {
             on_error: self.one(&any),
             on_fail: self.one(&[Policy::Hold, Policy::Ask, Policy::Rollback]),
             on_inconclusive: Policy::Hold,
+            on_pending: Policy::Hold,
             from: Share::ZERO,
             hold_for: self.between(20, 200),
             dry_run: self.chance(10),
@@ -274,6 +275,7 @@ impl Maker {
             ask_when: self.one(&[None, None, Some("candidate > 0.02".to_owned())]),
             rollback_when: Some(severe.to_owned()),
             needs_baseline,
+            ignores_candidate: false,
             concurrent_only: needs_baseline && self.chance(50),
         })
     }

@@ -12,7 +12,7 @@ use meridian_workflows::duration::Duration;
 use meridian_workflows::workflow::{GateKind, Requests};
 
 use crate::gate::question::other_kind;
-use crate::gate::telemetry::{Arm, Telemetry};
+use crate::gate::telemetry::{Arm, Telemetry, Which, both};
 
 /// Reads `budget` gates.
 pub struct Budget(pub Arc<Telemetry>);
@@ -53,17 +53,9 @@ impl Budget {
     ) -> Result<Burn, Failure> {
         let window = |seconds: f64| Duration::from_secs(seconds as u64).min(question.window);
         let (long, short) = (window(alarm.long), window(alarm.short));
-        let candidate = Arm::candidate(question);
-        let baseline = async {
-            match Arm::baseline(question) {
-                Some(arm) => self.counts(question, requests, arm, long).await.map(Some),
-                None => Ok(None),
-            }
-        };
-        let (long, short, baseline) = tokio::try_join!(
-            self.counts(question, requests, candidate, long),
-            self.counts(question, requests, candidate, short),
-            baseline
+        let ((long, baseline), short) = tokio::try_join!(
+            both(question, |arm| self.counts(question, requests, arm, long)),
+            self.counts(question, requests, Arm::candidate(question), short),
         )?;
         Ok(Burn { long, short, baseline })
     }
@@ -80,7 +72,10 @@ impl Budget {
             self.0.metric(&requests.good, question)?,
             self.0.metric(&requests.total, question)?,
         );
-        let (good, total) = tokio::try_join!(good.over(arm, window, None), total.over(arm, window, None))?;
+        let (good, total) = tokio::try_join!(
+            good.over(arm, window, Which::default()),
+            total.over(arm, window, Which::default())
+        )?;
         let bad = Sample {
             value: total.value.zip(good.value).map(|(total, good)| (total - good).max(0.0)),
             ..good

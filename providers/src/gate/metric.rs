@@ -9,7 +9,7 @@ use meridian_engine::run::reading::Answer;
 use meridian_workflows::workflow::GateKind;
 
 use crate::gate::question::other_kind;
-use crate::gate::telemetry::{Arm, Telemetry};
+use crate::gate::telemetry::{Telemetry, both};
 
 /// Reads metric gates.
 pub struct Metric(pub Arc<Telemetry>);
@@ -21,17 +21,7 @@ impl Gate for Metric {
             return Err(other_kind(question, "metric"));
         };
         let asked = self.0.metric(&gate.query, question)?;
-        let baseline = async {
-            match Arm::baseline(question) {
-                Some(arm) => asked.sample(arm).await.map(Some),
-                None => Ok(None),
-            }
-        };
-        // Both arms are asked about the same instant; side by side, so that a slow source costs its time once.
-        let (candidate, baseline) = tokio::join!(asked.sample(Arm::candidate(question)), baseline);
-        Ok(Answer::Metric {
-            candidate: candidate?,
-            baseline: baseline?,
-        })
+        let (candidate, baseline) = both(question, |arm| asked.sample(arm)).await?;
+        Ok(Answer::Metric { candidate, baseline })
     }
 }

@@ -60,6 +60,7 @@ fn definition(kind: GateKind, timeout: Duration) -> Gate {
         on_error: Policy::Hold,
         on_fail: Policy::Rollback,
         on_inconclusive: Policy::Hold,
+        on_pending: Policy::Hold,
         from: Share::ZERO,
         hold_for: Duration::from_secs(60),
         dry_run: false,

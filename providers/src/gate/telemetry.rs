@@ -1,5 +1,8 @@
 //! Asks the metrics of a workflow: which source, which query for which arm, and what comes back as evidence.
 
+#[cfg(test)]
+mod stories;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -49,6 +52,32 @@ impl<'a> Arm<'a> {
             version: Some(version),
         })
     }
+}
+
+/// What is asked of both arms, side by side about the same instant; none of a baseline that does not serve beside the candidate.
+///
+/// # Errors
+/// The first that one of the two meets.
+pub async fn both<'q, T, F>(question: &Question<'q>, ask: impl Fn(Arm<'q>) -> F) -> Result<(T, Option<T>), Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let baseline = async {
+        match Arm::baseline(question) {
+            Some(arm) => ask(arm).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    tokio::try_join!(ask(Arm::candidate(question)), baseline)
+}
+
+/// Which of the requests are counted: names that a query fills in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Which<'a> {
+    /// `${{ le }}`: those that took at most so many seconds.
+    pub boundary: Option<&'a str>,
+    /// `${{ kind }}`.
+    pub kind: Option<&'a str>,
 }
 
 impl Telemetry {
@@ -125,11 +154,13 @@ impl Asked<'_> {
         Ok(Sample { samples, ..sample })
     }
 
-    /// One number over a window of its own, for `${{ le }}` where a boundary is given.
-    pub async fn over(&self, arm: Arm<'_>, window: Duration, boundary: Option<&str>) -> Result<Sample, Failure> {
+    /// One number over a window of its own.
+    pub async fn over(&self, arm: Arm<'_>, window: Duration, which: Which<'_>) -> Result<Sample, Failure> {
         let mut values = self.values(arm, window);
-        if let Some(boundary) = boundary {
-            values.set("le", boundary);
+        for (name, value) in [("le", which.boundary), ("kind", which.kind)] {
+            if let Some(value) = value {
+                values.set(name, value);
+            }
         }
         self.number(&values).await
     }

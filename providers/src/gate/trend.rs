@@ -9,7 +9,7 @@ use meridian_engine::run::reading::Answer;
 use meridian_workflows::workflow::GateKind;
 
 use crate::gate::question::other_kind;
-use crate::gate::telemetry::{Arm, Telemetry};
+use crate::gate::telemetry::{Arm, Telemetry, both};
 
 /// Reads `trend` gates.
 pub struct Trend(pub Arc<Telemetry>);
@@ -27,20 +27,14 @@ impl Gate for Trend {
             .map(|name| self.0.metric(name, question))
             .transpose()?;
         let (back, step) = (question.window, gate.step);
-        let baseline = async {
-            match Arm::baseline(question) {
-                Some(arm) => asked.course(arm, back, step).await.map(Some),
-                None => Ok(None),
-            }
-        };
+        let courses = both(question, |arm| asked.course(arm, back, step));
         let restarts = async {
             match &counted {
                 Some(counted) => counted.course(Arm::candidate(question), back, step).await.map(Some),
                 None => Ok(None),
             }
         };
-        let candidate = asked.course(Arm::candidate(question), back, step);
-        let (candidate, baseline, restarts) = tokio::try_join!(candidate, baseline, restarts)?;
+        let ((candidate, baseline), restarts) = tokio::try_join!(courses, restarts)?;
         Ok(Answer::Course {
             candidate,
             baseline,

@@ -28,11 +28,16 @@ pub static COMPARE: Shape = Shape {
             Form::List(&Form::Text),
             "the boundaries of the buckets, rising, as in `[100ms, 250ms, 1s]`",
         ),
+        optional(
+            "kinds",
+            Form::List(&Form::Text),
+            "kinds of request that are counted apart, `${{ kind }}` in the queries, as in `[checkout, search]`",
+        ),
         optional("query", Form::Name, "a metric whose course over time is compared"),
         optional(
             "test",
-            Form::Choice(&["means", "ranks"]),
-            "how courses are compared: means of blocks (default), or Mann and Whitney's ranks",
+            Form::Choice(&["means", "ranks", "kayenta"]),
+            "how courses are compared: means of blocks (default), Mann and Whitney's ranks, or Kayenta's judge with its labels",
         ),
         optional(
             "harm",
@@ -40,14 +45,24 @@ pub static COMPARE: Shape = Shape {
             "which way is worse (default more)",
         ),
         optional(
+            "failsBeyond",
+            Form::Text,
+            "harm that fails once it is proven, as a part of the baseline (default 25% for counts, 100% for buckets, the margin for a query)",
+        ),
+        optional(
             "margin",
             Form::Text,
-            "harm that is allowed, as a part of the baseline (default 50% for counts, 0% for buckets, 10% for a query)",
+            "harm that a pass need not rule out, as a part of the baseline (default 100% for counts, 150% for buckets, 10% for a query)",
         ),
         optional(
             "floor",
             Form::Text,
-            "harm that is allowed beside the margin: a part of all requests (default 0.1% for counts, 2% for buckets), or in the metric's unit",
+            "the same whatever the baseline is: a part of the candidate's requests (default 0.25% for counts, 1% for buckets), or in the metric's unit; the largest counts",
+        ),
+        optional(
+            "impact",
+            Form::Text,
+            "the same as a part of all requests of the region, which allows more while the share is small (default 0.05% for counts, 0.2% for buckets)",
         ),
         optional(
             "alpha",
@@ -82,10 +97,46 @@ pub static COMPARE: Shape = Shape {
     ],
 };
 
-const OF_COUNTS: &[&str] = &["bad", "total", "trafficCheck"];
+const OF_COUNTS: &[&str] = &["bad", "total"];
 const OF_BUCKETS: &[&str] = &["buckets", "boundaries"];
 const OF_COURSE: &[&str] = &["query", "test", "step", "looks", "effect"];
+/// What only requests have: a course cannot be split into kinds or held against the share.
+const OF_REQUESTS: &[&str] = &["kinds", "impact", "trafficCheck"];
 const BOUNDARIES_MAX: usize = 24;
+const KINDS_MAX: usize = 16;
+/// Every part of every kind costs a query an arm at every reading, and stands in the journal.
+const PARTS_MAX: usize = 48;
+
+/// What is allowed where the file says nothing.
+struct Usual {
+    fails_beyond: Option<f64>,
+    margin: f64,
+    floor: f64,
+    impact: f64,
+    samples: u64,
+}
+
+const OF_BAD: Usual = Usual {
+    fails_beyond: Some(0.25),
+    margin: 1.0,
+    floor: 0.002_5,
+    impact: 0.000_5,
+    samples: 100,
+};
+const OF_SLOW: Usual = Usual {
+    fails_beyond: Some(1.0),
+    margin: 1.5,
+    floor: 0.01,
+    impact: 0.002,
+    samples: 100,
+};
+const OF_GAUGES: Usual = Usual {
+    fails_beyond: None,
+    margin: 0.1,
+    floor: 0.0,
+    impact: 0.0,
+    samples: 12,
+};
 
 /// Reads the settings of a `compare` gate.
 pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Option<CompareGate> {
@@ -101,21 +152,28 @@ pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Optio
         );
         return None;
     };
-    let (of, unit, margin, floor, samples) = match way.first() {
-        Some(&"bad") => (counts(&fields, referred, cx)?, MetricUnit::Ratio, 0.5, 0.001, 100),
-        Some(&"buckets") => (buckets(&fields, referred, cx)?, MetricUnit::Ratio, 0.0, 0.02, 100),
+    let (of, unit, usual) = match way.first() {
+        Some(&"bad") => (counts(&fields, referred, cx)?, MetricUnit::Ratio, OF_BAD),
+        Some(&"buckets") => (buckets(&fields, referred, cx)?, MetricUnit::Ratio, OF_SLOW),
         _ => {
+            only_for_requests(&fields, cx);
             let (of, unit) = course(&fields, referred, cx)?;
-            (of, unit, 0.1, 0.0, 12)
+            (of, unit, OF_GAUGES)
         }
     };
-    let floor_written = fields.get("floor");
+    let kinds = kinds(&fields, &of, referred, cx)?;
     let in_unit = |node: &Node, cx: &mut Context<'_>| match unit {
         MetricUnit::Ratio => value::part(node, cx),
         _ => quantity::read(node, Some(&unit), cx),
     };
-    Some(CompareGate {
+    // Kayenta counts every difference unless it is told otherwise.
+    let margin = match &of {
+        Compared::Course { test, .. } if *test == CourseTest::Kayenta => 0.0,
+        Compared::Counts { .. } | Compared::Buckets { .. } | Compared::Course { .. } => usual.margin,
+    };
+    let gate = CompareGate {
         of,
+        kinds,
         harm: fields
             .choice(
                 "harm",
@@ -123,15 +181,94 @@ pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Optio
                 cx,
             )
             .unwrap_or(Harm::More),
+        fails_beyond: optional_part(&fields, "failsBeyond", cx)?,
         margin: optional_part(&fields, "margin", cx)?.unwrap_or(margin),
-        floor: match floor_written {
+        floor: match fields.get("floor") {
             Some(node) => in_unit(node, cx)?.abs(),
-            None => floor,
+            None => usual.floor,
         },
+        impact: optional_part(&fields, "impact", cx)?.unwrap_or(usual.impact),
         alpha: alpha(&fields, cx)?,
-        min_samples: fields.integer("minSamples", 1, u64::MAX, cx).unwrap_or(samples),
+        min_samples: fields.integer("minSamples", 1, u64::MAX, cx).unwrap_or(usual.samples),
         traffic_check: fields.boolean("trafficCheck", cx).unwrap_or(true),
+    };
+    Some(CompareGate {
+        // What a pass need not rule out must not be less than what fails: a margin that is written alone is both.
+        fails_beyond: gate
+            .fails_beyond
+            .or(usual.fails_beyond.map(|usual| usual.min(gate.margin))),
+        ..gate
     })
+}
+
+fn only_for_requests(fields: &Fields<'_>, cx: &mut Context<'_>) {
+    for key in OF_REQUESTS.iter().filter(|key| fields.get(key).is_some()) {
+        let message = format!("`{key}` is about requests, and a query is compared as a course");
+        cx.report(
+            Diagnostic::new(Code::COMPARISON, fields.key_place(key), message)
+                .hint("use it with `bad` and `total`, or with `buckets`"),
+        );
+    }
+}
+
+/// The kinds of request, each a name that stands in the queries.
+fn kinds(fields: &Fields<'_>, of: &Compared, referred: &Referred<'_>, cx: &mut Context<'_>) -> Option<Vec<String>> {
+    let (key, metrics): (&'static str, Vec<&String>) = match of {
+        Compared::Counts { bad, total } => ("bad", vec![bad, total]),
+        Compared::Buckets { buckets, .. } => ("buckets", vec![buckets]),
+        Compared::Course { .. } => return Some(Vec::new()),
+    };
+    let mentions = |name: &String| {
+        let metric = referred.metrics.get(name);
+        metric.is_some_and(|placed| Template::parse(&placed.metric.query).0.mentions("kind"))
+    };
+    let Some(node) = fields.get("kinds") else {
+        if let Some(name) = metrics.into_iter().find(|name| mentions(name)) {
+            let message = format!("the metric `{name}` asks for one kind of request, and this gate names none");
+            cx.report(
+                Diagnostic::new(Code::COMPARISON, fields.key_place(key), message)
+                    .hint("add `kinds`, as in `kinds: [checkout, search]`"),
+            );
+        }
+        return Some(Vec::new());
+    };
+    for name in metrics.into_iter().filter(|name| !mentions(name)) {
+        let message =
+            format!("the metric `{name}` reads the same for every kind: its query does not mention `${{{{ kind }}}}`");
+        cx.report(
+            Diagnostic::new(Code::COMPARISON, node.place.first_line(), message)
+                .hint("as in `…{route=\"${{ kind }}\", version=\"${{ arm.version }}\"}`"),
+        );
+    }
+    let mut kinds: Vec<String> = Vec::new();
+    for item in value::list(node, cx)? {
+        let kind = value::text(item, cx)?;
+        if kind.is_empty() || kinds.contains(&kind) {
+            cx.error(Code::COMPARISON, &item.place, "every kind has a name of its own");
+            return None;
+        }
+        kinds.push(kind);
+    }
+    if kinds.len() > KINDS_MAX || kinds.is_empty() {
+        let message = format!("one to {KINDS_MAX} kinds can be told apart");
+        cx.error(Code::COMPARISON, &node.place.first_line(), message);
+        return None;
+    }
+    if let Compared::Buckets { boundaries, .. } = of
+        && boundaries.len() * kinds.len() > PARTS_MAX
+    {
+        let message = format!(
+            "{} kinds and {} boundaries are {} comparisons, {PARTS_MAX} are possible",
+            kinds.len(),
+            boundaries.len(),
+            kinds.len() * boundaries.len()
+        );
+        cx.report(
+            Diagnostic::new(Code::COMPARISON, node.place.first_line(), message)
+                .hint("two boundaries that few requests exceed find a slow tail as well as twenty"),
+        );
+    }
+    Some(kinds)
 }
 
 /// None (of the outer option) where what is written is no percentage.
@@ -210,25 +347,29 @@ fn course(fields: &Fields<'_>, referred: &Referred<'_>, cx: &mut Context<'_>) ->
     lacks(fields, "query", cx);
     let (query, metric) = threshold::named(fields, "query", referred, cx)?;
     threshold::check_arm(&fields.get("query")?.place, metric, cx);
-    let is_ranks = fields
-        .choice("test", &[("means", false), ("ranks", true)], cx)
-        .unwrap_or(false);
+    let ranks = CourseTest::Ranks { effect: 0.65 };
+    let tests = [
+        ("means", CourseTest::Means),
+        ("ranks", ranks),
+        ("kayenta", CourseTest::Kayenta),
+    ];
+    let test = fields.choice("test", &tests, cx).unwrap_or(CourseTest::Means);
     let effect = optional_part(fields, "effect", cx)?;
-    let test = match (is_ranks, effect) {
-        (true, effect) => CourseTest::Ranks {
-            effect: effect.unwrap_or(0.65).clamp(0.5, 1.0),
+    let test = match (test, effect) {
+        (CourseTest::Ranks { .. }, Some(effect)) => CourseTest::Ranks {
+            effect: effect.clamp(0.5, 1.0),
         },
-        (false, None) => CourseTest::Means,
-        (false, Some(_)) => {
+        (test, None) => test,
+        (test @ (CourseTest::Means | CourseTest::Kayenta), Some(_)) => {
             cx.report(
                 Diagnostic::new(
                     Code::COMPARISON,
                     fields.key_place("effect"),
                     "`effect` belongs to `test: ranks`",
                 )
-                .hint("use `margin` and `floor` with means"),
+                .hint("use `margin` and `floor` with means, and `margin` with Kayenta's judge"),
             );
-            CourseTest::Means
+            test
         }
     };
     let step = fields

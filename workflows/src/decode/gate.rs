@@ -114,6 +114,11 @@ pub static GATE: Shape = Shape {
             "what enough evidence that says neither yes nor no leads to (default hold)",
         ),
         optional(
+            "onPending",
+            Form::Choice(&["hold", "advance"]),
+            "what it leads to that the bake is over and the gate cannot say anything yet (default hold); `advance` makes a gate that only stops",
+        ),
+        optional(
             "from",
             Form::Share,
             "left out of stages below this share of live traffic (default 0%)",
@@ -342,6 +347,9 @@ fn common(kind: GateKind, fields: &Fields<'_>, cx: &mut Context<'_>) -> Gate {
         on_error: policy(fields.get("onError"), Policy::Hold, cx),
         on_fail: policy(on_fail, Policy::Rollback, cx),
         on_inconclusive: policy(fields.get("onInconclusive"), Policy::Hold, cx),
+        on_pending: fields
+            .choice("onPending", &[("hold", Policy::Hold), ("advance", Policy::Advance)], cx)
+            .unwrap_or(Policy::Hold),
         from,
         hold_for: fields.duration("holdFor", cx).unwrap_or(Duration::from_secs(24 * 3600)),
         dry_run: fields.boolean("dryRun", cx).unwrap_or(false),

@@ -71,7 +71,8 @@ impl Bindings {
             .with("arm", expressions::arm())
             .with("region", expressions::region())
             .with("window", Type::String)
-            .with("le", Type::String);
+            .with("le", Type::String)
+            .with("kind", Type::String);
         Bindings {
             settled,
             read_time,

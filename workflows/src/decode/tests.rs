@@ -192,6 +192,7 @@ fn gates_have_the_settings_and_defaults_that_the_language_promises() {
         "askWhen": null,
         "rollbackWhen": "candidate > percent(1)",
         "needsBaseline": true,
+        "ignoresCandidate": false,
         "concurrentOnly": false
       }
     }

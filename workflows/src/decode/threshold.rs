@@ -69,10 +69,13 @@ pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Optio
     }
     let given = [&hold_when, &ask_when, &rollback_when];
     let needs_baseline = given.into_iter().flatten().any(|threshold| threshold.needs_baseline);
+    let needs_candidate = given.into_iter().flatten().any(|threshold| threshold.needs_candidate);
+    let ignores_candidate = needs_baseline && !needs_candidate && min_samples.is_none();
     Some(MetricGate {
         query: name,
         min_samples,
         needs_baseline,
+        ignores_candidate,
         hold_when: hold_when.map(|threshold| threshold.source),
         ask_when: ask_when.map(|threshold| threshold.source),
         rollback_when: rollback_when.map(|threshold| threshold.source),
@@ -166,6 +169,7 @@ fn find<'a>(name: &str, query: &Node, referred: &'a Referred<'_>, cx: &mut Conte
 struct Threshold {
     source: String,
     needs_baseline: bool,
+    needs_candidate: bool,
 }
 
 fn threshold(node: &Node, metric: &metric::Placed, cx: &mut Context<'_>) -> Option<Threshold> {
@@ -177,5 +181,6 @@ fn threshold(node: &Node, metric: &metric::Placed, cx: &mut Context<'_>) -> Opti
     Some(Threshold {
         source: expression.source().to_owned(),
         needs_baseline,
+        needs_candidate: expression.mentions("candidate") || expression.mentions("samples"),
     })
 }

@@ -27,6 +27,11 @@ pub static TREND: Shape = Shape {
             "a limit that is proven to be reached sooner than this fails",
         ),
         optional(
+            "lasts",
+            Form::Duration,
+            "to pass, the resource must be proven to last this long (default: it passes where the estimate lasts for `within`)",
+        ),
+        optional(
             "window",
             Form::Duration,
             "how far back the course reaches, at most (default 4h)",
@@ -68,6 +73,10 @@ pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Optio
         None => Some(Duration::from_secs(default)),
     };
     let within = fields.get("within").and_then(|node| value::positive_duration(node, cx));
+    let lasts = match fields.get("lasts") {
+        Some(node) => Some(value::positive_duration(node, cx)?),
+        None => None,
+    };
     let window = positive("window", 4 * 3_600, cx);
     let step = positive("step", 60, cx);
     if let (Some(window), Some(step)) = (window, step) {
@@ -92,6 +101,7 @@ pub fn read(node: &Node, referred: &Referred<'_>, cx: &mut Context<'_>) -> Optio
         query,
         limit: limit?,
         within: within?,
+        lasts,
         window: window?,
         step: step?,
         against_baseline,

@@ -1,12 +1,11 @@
 //! CAL-2 and CAL-9: gauges that remember, which fool a test for independent values.
 
+use meridian_engine::run::statistics::means::Looks;
 use meridian_engine::run::statistics::rank::mann_whitney;
-use meridian_engine::run::statistics::spending::{boundaries, power_spending};
 use meridian_engine::run::statistics::trend::{block_means, mann_kendall, theil_sen};
 
 use super::{Cell, Effort, Wanted, part};
 use crate::chance::Chance;
-use crate::judges::meridian::gauges::{block_of, is_above};
 
 const LOOKS: usize = 6;
 const POINTS_A_LOOK: usize = 60;
@@ -56,7 +55,6 @@ fn series(length: usize, memory: f64, chance: &mut Chance) -> Vec<f64> {
 
 fn is_called_different(memory: f64, replication: u64) -> bool {
     let mut chance = Chance::new(&[201, replication, (memory * 10.0) as u64]);
-    let before = series(POINTS_A_LOOK, memory, &mut chance);
     let all = LOOKS * POINTS_A_LOOK;
     let candidate = series(all, memory, &mut chance);
     let baseline = series(all, memory, &mut chance);
@@ -65,39 +63,25 @@ fn is_called_different(memory: f64, replication: u64) -> bool {
         .zip(&baseline)
         .map(|(one, other)| one - other)
         .collect();
-    let block = (block_of(&before).ceil() as usize).clamp(10, 60);
-    let sizes: Vec<usize> = (1..=LOOKS).map(|look| look * POINTS_A_LOOK / block).collect();
-    let total = sizes[LOOKS - 1] as f64;
-    let mut information: Vec<f64> = sizes.iter().map(|blocks| *blocks as f64).collect();
-    information.dedup();
-    let spent: Vec<f64> = information
-        .iter()
-        .map(|at| power_spending(ALPHA, at / total, 2.0))
-        .collect();
-    let bounds = cached(&spent, &information);
     let swapped: Vec<f64> = difference.iter().map(|value| -value).collect();
-    information.iter().zip(&bounds).any(|(blocks, bound)| {
-        let points = *blocks as usize * block;
+    // The plan of looks that a `compare` gate of courses makes; each way gets half of the chance.
+    let looks = looks();
+    (1..=LOOKS).any(|look| {
+        let points = look * POINTS_A_LOOK;
         [&difference, &swapped]
             .into_iter()
-            .any(|side| is_above(&block_means(&side[..points], block), *bound))
+            .filter_map(|side| looks.newest(&side[..points]))
+            .any(|look| look.t > look.bound)
     })
 }
 
-/// Boundaries are costly, and few designs occur.
-fn cached(spent: &[f64], information: &[f64]) -> Vec<f64> {
-    use std::cell::RefCell;
-    use std::collections::BTreeMap;
+/// Boundaries are costly, and all replications have the same.
+fn looks() -> std::rc::Rc<Looks> {
     thread_local! {
-        static KNOWN: RefCell<BTreeMap<Vec<u64>, Vec<f64>>> = const { RefCell::new(BTreeMap::new()) };
+        static KNOWN: std::rc::Rc<Looks> =
+            std::rc::Rc::new(Looks::new(LOOKS * POINTS_A_LOOK, LOOKS, ALPHA / 2.0).expect("a plan of some looks"));
     }
-    let design: Vec<u64> = information.iter().map(|blocks| *blocks as u64).collect();
-    KNOWN.with_borrow_mut(|known| {
-        known
-            .entry(design)
-            .or_insert_with(|| boundaries(spent, information).unwrap_or_default())
-            .clone()
-    })
+    KNOWN.with(std::rc::Rc::clone)
 }
 
 fn is_called_different_by_ranks(memory: f64, replication: u64) -> bool {

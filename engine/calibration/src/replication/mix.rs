@@ -10,9 +10,9 @@ pub fn traps(effort: Effort) -> Vec<Cell> {
     let cases = effort.of(12, 300);
     let end = |is_stratified: bool, case: &Case| {
         let mut judge = if is_stratified {
-            Meridian::stratified()
+            Meridian::by_kind()
         } else {
-            Meridian::pooled()
+            Meridian::all_together()
         };
         run(case, &mut judge).end
     };

@@ -40,7 +40,7 @@ impl Way {
         }
     }
 
-    /// What the baseline is multiplied with: beyond that is harm.
+    /// What the baseline is multiplied with to allow so much harm.
     pub(super) fn allowed_ratio(self, margin: f64) -> f64 {
         (1.0 + self.sign() * margin).max(0.0)
     }

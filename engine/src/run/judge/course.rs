@@ -1,12 +1,14 @@
 //! `compare` over time: the courses of a gauge, by means of blocks or by ranks, at a planned number of looks.
 
+use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
-use meridian_workflows::workflow::{CompareGate, Compared, CourseTest, MetricUnit};
+use meridian_workflows::workflow::{CompareGate, Compared, CourseTest, Harm, MetricUnit};
 
 use super::compared::{Way, alpha};
 use super::counts::small;
 use super::{Circumstances, not_in_the_plan, unknown};
 use crate::run::reading::Course;
+use crate::run::statistics::kayenta;
 use crate::run::statistics::means::Looks;
 use crate::run::statistics::rank::{mann_whitney, shift, shift_interval};
 use crate::run::verdict::{Grounds, Judgement, Level};
@@ -32,6 +34,17 @@ pub(super) fn judged(
         return not_in_the_plan(query, of);
     };
     let grace = step.saturating_mul(3);
+    // A fresh instance is not compared: its caches are empty and its heap is small.
+    let warm = of.gate.initial_delay.after(of.exposed);
+    let [candidate, baseline] = [Some(candidate), baseline].map(|course| course.map(|course| later(course, warm)));
+    let (Some(candidate), baseline) = (candidate.as_ref(), baseline.as_ref()) else {
+        return unknown(
+            Level::NoData,
+            "there is no reading of the candidate".to_owned(),
+            grace,
+            of,
+        );
+    };
     let pairs = match pairs(candidate, baseline, *step, of) {
         Ok(pairs) => pairs,
         Err((level, because)) => return unknown(level, because, grace, of),
@@ -54,6 +67,7 @@ pub(super) fn judged(
     match test {
         CourseTest::Means => compared.means(of),
         CourseTest::Ranks { effect } => compared.ranks(*effect, of),
+        CourseTest::Kayenta => compared.kayenta(candidate, baseline, of),
     }
 }
 
@@ -110,6 +124,14 @@ pub(super) fn by_instant(course: &Course) -> std::collections::BTreeMap<jiff::Ti
     course.points.iter().map(|point| (point.0, point.1)).collect()
 }
 
+/// The points of a course from an instant on.
+fn later(course: &Course, from: Timestamp) -> Course {
+    Course {
+        points: course.points.iter().filter(|point| point.0 >= from).copied().collect(),
+        ..course.clone()
+    }
+}
+
 struct Compare<'a> {
     gate: &'a CompareGate,
     unit: &'a MetricUnit,
@@ -121,13 +143,11 @@ struct Compare<'a> {
 }
 
 impl Compare<'_> {
-    /// How far beyond what is allowed the candidate is, point by point.
-    fn beyond(&self, way: Way) -> Vec<f64> {
-        let (ratio, floor) = (way.allowed_ratio(self.gate.margin), self.gate.floor);
+    /// How far the candidate is beyond so much harm (the larger of a part of the baseline and the floor), point by point.
+    fn beyond(&self, way: Way, margin: f64) -> Vec<f64> {
         let beyond = |(own, other): &(f64, f64)| {
             // A margin on a negative baseline widens it too.
-            let allowed = other + (ratio - 1.0) * other.abs();
-            way.sign() * (own - allowed) - floor
+            way.sign() * (own - other) - (margin * other.abs()).max(self.gate.floor)
         };
         self.pairs.iter().map(beyond).collect()
     }
@@ -138,7 +158,13 @@ impl Compare<'_> {
         let mut newest = None;
         let looks = Looks::new(self.planned, self.looks, self.alpha);
         for way in ways {
-            let Some(look) = looks.as_ref().and_then(|looks| looks.newest(&self.beyond(*way))) else {
+            let look_at = |margin: f64| {
+                looks
+                    .as_ref()
+                    .and_then(|looks| looks.newest(&self.beyond(*way, margin)))
+            };
+            let fails_beyond = self.gate.fails_beyond.unwrap_or(self.gate.margin);
+            let (Some(look), Some(margin)) = (look_at(fails_beyond), look_at(self.gate.margin)) else {
                 return self.too_few();
             };
             let grounds = Grounds::new("means of blocks", look.t, look.bound)
@@ -149,7 +175,7 @@ impl Compare<'_> {
                 let because = format!("{said}: {} than chance and margin allow", way.word());
                 return Judgement::fail(super::failing(of.gate.on_fail), because).on(grounds);
             }
-            harmless &= look.mean + look.half_width < 0.0;
+            harmless &= margin.mean + margin.half_width < 0.0;
             newest = Some((said, grounds));
         }
         match newest {
@@ -176,6 +202,9 @@ impl Compare<'_> {
         let (low, high) = shift_interval(&own, &other, 1.0 - 2.0 * alpha).unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
         let said = self.said(number);
         let middle = median(&other).abs();
+        let largest = |margin: f64| (margin * middle).max(self.gate.floor);
+        let allowed = largest(self.gate.margin);
+        let fails_beyond = largest(self.gate.fails_beyond.unwrap_or(self.gate.margin));
         let mut harmless = true;
         let mut least_p = 1.0_f64;
         for way in Way::of(self.gate.harm) {
@@ -183,10 +212,9 @@ impl Compare<'_> {
                 Way::More => (test.greater, test.a12, high),
                 Way::Less => (test.less, 1.0 - test.a12, -low),
             };
-            let allowed = (way.allowed_ratio(self.gate.margin) - 1.0).abs() * middle + self.gate.floor;
             least_p = least_p.min(p);
             harmless &= most < allowed || (most <= allowed && allowed > 0.0);
-            if p <= alpha && probability >= effect && way.sign() * shift > allowed {
+            if p <= alpha && probability >= effect && way.sign() * shift > fails_beyond {
                 let grounds = Grounds::new("Mann and Whitney's ranks", p, alpha)
                     .spending(alpha)
                     .finding(low, shift, high);
@@ -204,6 +232,36 @@ impl Compare<'_> {
         }
     }
 
+    /// Kayenta's label as it is, over all points of both arms: the first look decides, and so does every later one.
+    fn kayenta(&self, candidate: &Course, baseline: Option<&Course>, of: &Circumstances<'_>) -> Judgement {
+        let values = |course: &Course| by_instant(course).into_values().collect::<Vec<f64>>();
+        let (own, others) = (values(candidate), baseline.map(values).unwrap_or_default());
+        let metric = kayenta::Metric {
+            direction: match self.gate.harm {
+                Harm::More => kayenta::Direction::Increase,
+                Harm::Less => kayenta::Direction::Decrease,
+                Harm::Either => kayenta::Direction::Either,
+            },
+            allowed: Some(kayenta::Thresholds {
+                decrease: 1.0 - self.gate.margin,
+                increase: 1.0 + self.gate.margin,
+            }),
+            ..kayenta::Metric::default()
+        };
+        let found = kayenta::classify(&own, &others, &metric, kayenta::JUDGE);
+        let effect = found.effect.unwrap_or(f64::NAN);
+        let because = format!("{}: {}", self.averages(), label(found.label));
+        let grounds = Grounds::new("Kayenta's judge, ratio of means", effect, 1.0 + self.gate.margin);
+        let judgement = match found.label {
+            kayenta::Label::Pass => Judgement::pass(because),
+            kayenta::Label::High | kayenta::Label::Low => Judgement::fail(super::failing(of.gate.on_fail), because),
+            kayenta::Label::Nodata | kayenta::Label::NodataFailMetric => {
+                return unknown(Level::NoData, because, Duration::ZERO, of);
+            }
+        };
+        judgement.on(grounds)
+    }
+
     fn too_few(&self) -> Judgement {
         Judgement::pending(format!(
             "{} of {} points, too few for a look",
@@ -213,15 +271,27 @@ impl Compare<'_> {
     }
 
     fn said(&self, look: usize) -> String {
+        format!("{} (look {look} of {})", self.averages(), self.looks)
+    }
+
+    fn averages(&self) -> String {
         let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / self.pairs.len().max(1) as f64;
         let own = mean(&mut self.pairs.iter().map(|pair| pair.0));
         let other = mean(&mut self.pairs.iter().map(|pair| pair.1));
         format!(
-            "candidate {}, baseline {} on average (look {look} of {})",
+            "candidate {}, baseline {} on average",
             super::shown(own, self.unit),
             super::shown(other, self.unit),
-            self.looks
         )
+    }
+}
+
+fn label(label: kayenta::Label) -> &'static str {
+    match label {
+        kayenta::Label::Pass => "Kayenta's judge says `Pass`",
+        kayenta::Label::High => "Kayenta's judge says `High`",
+        kayenta::Label::Low => "Kayenta's judge says `Low`",
+        kayenta::Label::Nodata | kayenta::Label::NodataFailMetric => "Kayenta's judge says `Nodata`",
     }
 }
 

@@ -22,7 +22,9 @@ pub(super) fn judged(
     let lived = Duration::between(of.since, at);
     let unknown = |level: Level, because: String| super::unknown(level, because, metric.window, of);
     let candidate_value = match usable(candidate, "candidate", of) {
-        Ok(value) => value,
+        Ok(value) => Some(value),
+        // Where the baseline alone is judged (before the shift, say), the candidate's silence says nothing.
+        Err(_) if gate.ignores_candidate => None,
         Err((level, because)) => return unknown(level, because),
     };
     if let Some(samples_min) = gate.min_samples {
@@ -38,24 +40,35 @@ pub(super) fn judged(
         }
     }
     let mut values = Values::new()
-        .with("candidate", candidate_value)
+        .with("candidate", candidate_value.unwrap_or(f64::NAN))
         .with("samples", candidate.samples.unwrap_or(f64::NAN));
-    let mut compared = String::new();
+    let mut said: Vec<String> = candidate_value
+        .map(|value| format!("candidate {}", shown(value, &metric.unit)))
+        .into_iter()
+        .collect();
     if gate.needs_baseline {
-        let (sample, label) = match (baseline, of.frozen) {
-            (Some(sample), _) => (sample, "baseline"),
-            (None, Some(sample)) => (sample, "baseline, frozen when it last served"),
-            (None, None) => return unknown(Level::NoData, "there is no reading of the baseline".to_owned()),
+        let (value, label) = match (baseline, of.frozen) {
+            (Some(sample), _) => (usable(sample, "baseline", of), "baseline"),
+            // A frozen sample is old by definition, only its number matters; and it is no evidence of its own.
+            (None, Some(sample)) if candidate_value.is_some() => (
+                sample
+                    .value
+                    .filter(|value| value.is_finite())
+                    .ok_or_else(|| (Level::NoData, "the baseline has no data".to_owned())),
+                "baseline, frozen when it last served",
+            ),
+            (None, Some(_) | None) => {
+                return unknown(Level::NoData, "there is no reading of the baseline".to_owned());
+            }
         };
-        // A frozen sample is old by definition; only its number matters.
-        let value = match sample.value.filter(|value| value.is_finite()) {
-            Some(value) => value,
-            None => return unknown(Level::NoData, "the baseline has no data".to_owned()),
+        let value = match value {
+            Ok(value) => value,
+            Err((level, because)) => return unknown(level, because),
         };
         values = values.with("baseline", value);
-        compared = format!(", {label} {}", shown(value, &metric.unit));
+        said.push(format!("{label} {}", shown(value, &metric.unit)));
     }
-    let reading = format!("candidate {}{compared}", shown(candidate_value, &metric.unit));
+    let reading = said.join(", ");
     let scope = scope(&metric.unit);
     for (threshold, policy) in [
         (&gate.rollback_when, Policy::Rollback),

@@ -7,15 +7,22 @@ use meridian_workflows::workflow::{Block, MetricUnit, TrendGate};
 use super::course::{by_instant, fresh};
 use super::{Circumstances, not_in_the_plan, shown, unknown};
 use crate::run::reading::Course;
-use crate::run::statistics::trend::{theil_sen, until_exhausted};
+use crate::run::statistics::trend::{independent_after, theil_sen, until_exhausted};
 use crate::run::verdict::{Grounds, Judgement, Level};
 
 /// Fewer blocks are no trend.
 const BLOCKS_MIN: usize = 8;
 /// A course is cut into about as many: long blocks have forgotten the one before.
 const BLOCKS: usize = 12;
-/// Two-sided, so that the lower bound alone is wrong once in a hundred courses.
-const CONFIDENCE: f64 = 0.98;
+/// Two-sided, so that the lower bound alone is wrong once in a thousand courses: it is looked at again and again.
+const CONFIDENCE_FAIL: f64 = 0.998;
+/// The same for the upper bound, once in a hundred.
+const CONFIDENCE_PASS: f64 = 0.98;
+/// The means of two neighbouring blocks are correlated by at most this.
+const RESEMBLANCE_MAX: f64 = 0.15;
+/// So many points tell how long a course remembers; and a block is never longer than so many.
+const POINTS_MIN: usize = 10;
+const BLOCK_MAX: usize = 45;
 
 /// Judges the course since the candidate's first traffic, after the gate's initial delay and the last restart.
 pub(super) fn judged(
@@ -41,7 +48,8 @@ pub(super) fn judged(
         .into_iter()
         .filter(|(at, _)| *at >= begins)
         .collect();
-    let Some(now) = blocks(&own, gate.block).last().map(|block| block.1) else {
+    let dozen = (own.len() / BLOCKS).max(1);
+    let Some(now) = blocks(&own, gate.block, dozen).last().map(|block| block.1) else {
         return Judgement::pending(format!("no point since {begins}"));
     };
     if now >= gate.limit {
@@ -66,7 +74,7 @@ pub(super) fn judged(
         // At the full share there is no baseline to subtract; the candidate's own course is judged.
         (true, None) | (false, _) => own,
     };
-    let blocks = blocks(&differences, gate.block);
+    let blocks = blocks(&differences, gate.block, dozen.max(forgetting(baseline)));
     if blocks.len() < BLOCKS_MIN {
         let because = format!(
             "{}; {} of {BLOCKS_MIN} blocks for a trend",
@@ -90,9 +98,8 @@ fn begins(gate: &TrendGate, restarts: Option<&Course>, of: &Circumstances<'_>) -
     last.map_or(warm, |last| last.max(warm)).max(window)
 }
 
-/// About a dozen blocks, each with the instant of its middle in seconds and what stands for it.
-fn blocks(points: &[(Timestamp, f64)], by: Block) -> Vec<(f64, f64)> {
-    let size = (points.len() / BLOCKS).max(1);
+/// About a dozen blocks, longer where neighbouring values resemble each other; each with the instant of its middle in seconds and what stands for it.
+fn blocks(points: &[(Timestamp, f64)], by: Block, size: usize) -> Vec<(f64, f64)> {
     let stands_for = |block: &[(Timestamp, f64)]| {
         let time = block
             .iter()
@@ -114,6 +121,16 @@ fn blocks(points: &[(Timestamp, f64)], by: Block) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// How many points make a block that has forgotten the one before, as the baseline's course shows it: a leak is not in there.
+fn forgetting(baseline: Option<&Course>) -> usize {
+    let Some(course) = baseline else { return 1 };
+    let values: Vec<f64> = by_instant(course).into_values().collect();
+    if values.len() < POINTS_MIN {
+        return 1;
+    }
+    (independent_after(&values, RESEMBLANCE_MAX).ceil() as usize).clamp(1, BLOCK_MAX)
+}
+
 fn projected(
     gate: &TrendGate,
     now: f64,
@@ -121,62 +138,87 @@ fn projected(
     unit: &MetricUnit,
     of: &Circumstances<'_>,
 ) -> Judgement {
-    let Some(slope) = theil_sen(blocks, CONFIDENCE) else {
+    let slopes = theil_sen(blocks, CONFIDENCE_FAIL).zip(theil_sen(blocks, CONFIDENCE_PASS));
+    let Some((slope, wide)) = slopes.map(|(slope, pass)| (slope, pass.high)) else {
         let because = "the course has no slope".to_owned();
         return unknown(Level::Inconclusive, because, Duration::ZERO, of);
     };
-    let within = gate.within.as_millis() as f64 / 1_000.0;
-    let left = |slope: f64| until_exhausted(now, slope, gate.limit);
-    let hourly = |slope: f64| format!("{} an hour", shown(slope * 3_600.0, unit));
-    let against = if gate.against_baseline {
-        " against the baseline"
-    } else {
-        ""
-    };
-    let limit = shown(gate.limit, unit);
-    let grounds = Grounds::new(
-        "Theil and Sen's slope an hour",
-        slope.low * 3_600.0,
-        (gate.limit - now) / within * 3_600.0,
-    )
-    .spending((1.0 - CONFIDENCE) / 2.0)
-    .finding(slope.low * 3_600.0, slope.median * 3_600.0, slope.high * 3_600.0);
-    let reached = |slope: f64| {
-        left(slope).map_or_else(
-            || format!("{limit} is not reached"),
-            |left| format!("{limit} is reached in {}", hours(left)),
-        )
-    };
-    let is_too_soon = |slope: f64| left(slope).is_some_and(|left| left < within);
-    if is_too_soon(slope.low) {
+    let projection = Projection { gate, now, unit };
+    let seconds = |duration: Duration| duration.as_millis() as f64 / 1_000.0;
+    let ends_within =
+        |slope: f64, duration: Duration| projection.left(slope).is_some_and(|left| left < seconds(duration));
+    let hourly = |slope: f64| slope * 3_600.0;
+    let threshold = hourly((gate.limit - now) / seconds(gate.within));
+    let grounds = Grounds::new("Theil and Sen's slope an hour", hourly(slope.low), threshold)
+        .spending((1.0 - CONFIDENCE_FAIL) / 2.0)
+        .finding(hourly(slope.low), hourly(slope.median), hourly(slope.high));
+    if ends_within(slope.low, gate.within) {
         let because = format!(
-            "{}, rising by at least {}{against}: {} at the latest ({} as it goes now), and {} must be left",
-            shown(now, unit),
-            hourly(slope.low),
-            reached(slope.low),
-            left(slope.median).map_or_else(String::new, hours),
+            "{} at the latest ({} as it goes now), and {} must be left",
+            projection.rising("at least", slope.low),
+            projection.left(slope.median).map_or_else(String::new, hours),
             gate.within
         );
         return Judgement::fail(super::failing(of.gate.on_fail), because).on(grounds);
     }
-    if is_too_soon(slope.median) {
-        let because = format!(
-            "{}, rising by about {}{against}: {} if it goes on so, but it may be chance",
-            shown(now, unit),
-            hourly(slope.median),
-            reached(slope.median)
-        );
-        return unknown(Level::Inconclusive, because, Duration::ZERO, of).on(grounds);
-    }
-    Judgement::pass(format!(
-        "{}: {}",
-        shown(now, unit),
-        match left(slope.median) {
-            Some(_) => format!("{} if it goes on so", reached(slope.median)),
-            None => "it does not rise".to_owned(),
+    match gate.lasts {
+        Some(lasts) if ends_within(wide, lasts) => Judgement::pending(format!(
+            "{} if it rises as fast as it may: that it lasts {lasts} is not proven yet",
+            projection.rising("at most", wide)
+        )),
+        None if ends_within(slope.median, gate.within) => {
+            let because = format!(
+                "{} if it goes on so, but it may be chance",
+                projection.rising("about", slope.median)
+            );
+            unknown(Level::Inconclusive, because, Duration::ZERO, of)
         }
-    ))
+        Some(_) | None => Judgement::pass(match projection.left(slope.median) {
+            Some(_) => format!(
+                "{}: {} if it goes on so",
+                shown(now, unit),
+                projection.reached(slope.median)
+            ),
+            None => format!("{}: it does not rise", shown(now, unit)),
+        }),
+    }
     .on(grounds)
+}
+
+/// Where a slope leads to, in words.
+struct Projection<'a> {
+    gate: &'a TrendGate,
+    now: f64,
+    unit: &'a MetricUnit,
+}
+
+impl Projection<'_> {
+    /// Seconds until the limit is met.
+    fn left(&self, slope: f64) -> Option<f64> {
+        until_exhausted(self.now, slope, self.gate.limit)
+    }
+
+    fn reached(&self, slope: f64) -> String {
+        let limit = shown(self.gate.limit, self.unit);
+        self.left(slope).map_or_else(
+            || format!("{limit} is not reached"),
+            |left| format!("{limit} is reached in {}", hours(left)),
+        )
+    }
+
+    fn rising(&self, by: &str, slope: f64) -> String {
+        let against = if self.gate.against_baseline {
+            " against the baseline"
+        } else {
+            ""
+        };
+        format!(
+            "{}, rising by {by} {} an hour{against}: {}",
+            shown(self.now, self.unit),
+            shown(slope * 3_600.0, self.unit),
+            self.reached(slope)
+        )
+    }
 }
 
 /// A projection is no appointment: two digits, in the unit that fits.

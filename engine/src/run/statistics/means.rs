@@ -1,5 +1,9 @@
 //! Differences over time, looked at a planned number of times: means of blocks, because neighbouring points resemble each other.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::normal_sf;
@@ -11,6 +15,12 @@ use super::trend::block_means;
 pub struct Looks {
     /// Points of one block; each look sees one more.
     size: usize,
+    plan: Rc<Spending>,
+}
+
+/// How a chance of a false alarm is spent over equal looks.
+#[derive(Clone, Debug, PartialEq)]
+struct Spending {
     /// What has been spent up to each look, one-sided.
     spent: Vec<f64>,
     /// Student's bound at each look; none where one block says nothing of its own uncertainty.
@@ -41,24 +51,14 @@ impl Looks {
     /// None where there are more looks than points, or none.
     pub fn new(points: usize, looks: usize, alpha: f64) -> Option<Looks> {
         let size = points.checked_div(looks).filter(|size| *size > 0)?;
-        let fractions: Vec<f64> = (1..=looks).map(|look| look as f64 / looks as f64).collect();
-        let spent: Vec<f64> = fractions.iter().map(|part| power_spending(alpha, *part, 2.0)).collect();
-        // Two-sided boundaries at twice the level are one-sided ones at the level.
-        let doubled: Vec<f64> = spent.iter().map(|spent| 2.0 * spent).collect();
-        let student = |(index, z): (usize, &f64)| {
-            let student = StudentsT::new(0.0, 1.0, index as f64).ok()?;
-            Some(student.inverse_cdf(1.0 - normal_sf(*z).max(1e-12)))
-        };
-        let bounds = boundaries(&doubled, &fractions)?
-            .iter()
-            .enumerate()
-            .map(student)
-            .collect();
-        Some(Looks { size, spent, bounds })
+        Some(Looks {
+            size,
+            plan: spending(looks, alpha)?,
+        })
     }
 
     pub fn count(&self) -> usize {
-        self.spent.len()
+        self.plan.spent.len()
     }
 
     /// The newest look that these differences are enough for: those beyond it wait for the next. None before the second block is full, or
@@ -69,7 +69,7 @@ impl Looks {
         if number < 2 || seen.iter().any(|value| !value.is_finite()) {
             return None;
         }
-        let bound = (*self.bounds.get(number - 1)?)?;
+        let bound = (*self.plan.bounds.get(number - 1)?)?;
         let blocks = block_means(seen, self.size);
         let count = number as f64;
         let mean = blocks.iter().sum::<f64>() / count;
@@ -87,9 +87,51 @@ impl Looks {
             mean,
             t,
             bound,
-            spent: *self.spent.get(number - 1)?,
+            spent: *self.plan.spent.get(number - 1)?,
             half_width: bound * error,
         })
+    }
+}
+
+/// Designs that are remembered; a workflow has few.
+const DESIGNS_MAX: usize = 64;
+
+thread_local! {
+    /// Finding bounds costs tens of milliseconds, a gate asks at every reading, and the answer is always the same.
+    static KNOWN: RefCell<BTreeMap<(usize, u64), Rc<Spending>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+fn spending(looks: usize, alpha: f64) -> Option<Rc<Spending>> {
+    let design = (looks, alpha.to_bits());
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(&design).cloned()) {
+        return Some(known);
+    }
+    let found = Rc::new(Spending::new(looks, alpha)?);
+    KNOWN.with_borrow_mut(|known| {
+        if known.len() >= DESIGNS_MAX {
+            known.clear();
+        }
+        known.insert(design, Rc::clone(&found));
+    });
+    Some(found)
+}
+
+impl Spending {
+    fn new(looks: usize, alpha: f64) -> Option<Spending> {
+        let fractions: Vec<f64> = (1..=looks).map(|look| look as f64 / looks as f64).collect();
+        let spent: Vec<f64> = fractions.iter().map(|part| power_spending(alpha, *part, 2.0)).collect();
+        // Two-sided boundaries at twice the level are one-sided ones at the level.
+        let doubled: Vec<f64> = spent.iter().map(|spent| 2.0 * spent).collect();
+        let student = |(index, z): (usize, &f64)| {
+            let student = StudentsT::new(0.0, 1.0, index as f64).ok()?;
+            Some(student.inverse_cdf(1.0 - normal_sf(*z).max(1e-12)))
+        };
+        let bounds = boundaries(&doubled, &fractions)?
+            .iter()
+            .enumerate()
+            .map(student)
+            .collect();
+        Some(Spending { spent, bounds })
     }
 }
 

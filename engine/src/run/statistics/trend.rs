@@ -112,6 +112,39 @@ pub fn block_means(values: &[f64], size: usize) -> Vec<f64> {
         .collect()
 }
 
+/// How many values make a block whose mean resembles the next one's by at most `resemblance`, the correlation of the two.
+///
+/// For a series that remembers a part ρ of its last value, the means of L values are correlated by about ρ / (L (1 − ρ²) − 2ρ). A line that the
+/// series follows is no memory and is taken off; ρ, estimated from few values and without that line, is too small by about (2 + 4ρ) / n.
+/// *Source*: M. Kendall, Biometrika 41 (1954), for the latter.
+pub fn independent_after(values: &[f64], resemblance: f64) -> f64 {
+    let rest = without_line(values);
+    let all: f64 = rest.iter().map(|value| value * value).sum();
+    let whole: f64 = values.iter().map(|value| value * value).sum();
+    // What is left of a line is rounding, and rounding remembers.
+    if all.is_nan() || all <= 1e-20 * whole {
+        return 0.0;
+    }
+    let pairs: f64 = rest.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    let found = pairs / all;
+    let memory = (found + (2.0 + 4.0 * found) / rest.len() as f64).clamp(0.0, 0.99);
+    memory / (1.0 - memory * memory) * (1.0 / resemblance + 2.0)
+}
+
+/// Values less the line of least squares through them.
+fn without_line(values: &[f64]) -> Vec<f64> {
+    let middle = (values.len() as f64 - 1.0) / 2.0;
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let times = || (0..values.len()).map(|at| at as f64 - middle);
+    let squares: f64 = times().map(|time| time * time).sum();
+    let rise: f64 = times().zip(values).map(|(time, value)| time * (value - mean)).sum();
+    let slope = if squares > 0.0 { rise / squares } else { 0.0 };
+    times()
+        .zip(values)
+        .map(|(time, value)| value - mean - slope * time)
+        .collect()
+}
+
 /// When a rise of `slope` for each unit of time from `now` meets `limit`, in units of time from now: 0 once it is met, none while it does not rise.
 pub fn until_exhausted(now: f64, slope: f64, limit: f64) -> Option<f64> {
     if now >= limit {
@@ -134,7 +167,10 @@ pub fn cusum(standardised: &[f64], slack: f64, alarm_at: f64) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Slope, block_means, cusum, mann_kendall, theil_sen, until_exhausted};
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::{Slope, block_means, cusum, independent_after, mann_kendall, theil_sen, until_exhausted};
     use crate::run::statistics::close;
 
     /// Annual flow of the Nile at Aswan, 1871 to 1970, in 10⁸ m³.
@@ -275,5 +311,28 @@ mod tests {
     fn a_cusum_sees_a_small_shift_that_lasts() {
         assert_eq!(cusum(&[1.0; 30], 0.5, 5.0), Some(10));
         assert_eq!(cusum(&[0.4; 300], 0.5, 5.0), None);
+    }
+
+    #[test]
+    fn a_series_that_remembers_needs_long_blocks_and_a_ramp_is_no_memory() {
+        let remembering = |memory: f64, ramp: f64| -> Vec<f64> {
+            let mut rng = StdRng::seed_from_u64(7);
+            let mut noise = move || (0..12).map(|_| rng.random_range(-0.5..0.5)).sum::<f64>();
+            let mut level = 0.0;
+            (0..2_000)
+                .map(|at| {
+                    level = memory * level + noise() * (1.0_f64 - memory * memory).sqrt();
+                    level + ramp * f64::from(at)
+                })
+                .collect()
+        };
+        for ramp in [0.0, 5.0] {
+            for (memory, least, most) in [(0.0, 0.0, 1.0), (0.6, 6.0, 11.0), (0.9, 30.0, 60.0)] {
+                let found = independent_after(&remembering(memory, ramp), 0.15);
+                assert!((least..=most).contains(&found), "{memory}, {ramp}: {found}");
+            }
+        }
+        assert_eq!(independent_after(&[7.0; 50], 0.15), 0.0);
+        assert_eq!(independent_after(&[], 0.15), 0.0);
     }
 }

@@ -5,7 +5,6 @@ use meridian_engine::run::statistics::rank::{mann_whitney, shift, shift_interval
 use meridian_engine::run::statistics::trend::{block_means, mann_kendall, theil_sen, until_exhausted};
 
 use super::Meridian;
-use super::gauges::is_above;
 use crate::chance::Chance;
 use crate::corpus::{Arm, Case, Class, Observation, World};
 use crate::judges::{Decision, Judge, Now};
@@ -59,8 +58,6 @@ fn no_unit_changes_what_is_found() {
             let lasts = |values: &[f64], slope: f64, limit: f64| until_exhausted(values[0], slope, limit);
             let (one, two) = (lasts(&x, slope.high, 50.0), lasts(&far, other.high, 50.0 * by));
             assert!(one.zip(two).is_none_or(|(one, two)| (one / two - 1.0).abs() < 1e-6));
-            let difference: Vec<f64> = x.iter().zip(&y).map(|(one, other)| one - other).collect();
-            assert_eq!(is_above(&scaled(&difference, by), 2.0), is_above(&difference, 2.0));
         }
     }
 }
@@ -96,7 +93,7 @@ fn batches_may_be_split_and_counts_come_in_any_order() {
 fn decisions(ticks: usize, mut tick: impl FnMut(usize) -> (Option<Arm>, Option<Arm>)) -> Vec<Decision> {
     let case = Case::new(8);
     let plan = &case.plan;
-    let mut judge = Meridian::stratified();
+    let mut judge = Meridian::by_kind();
     let mut world = World::new(&case, 0);
     let mut history = Vec::new();
     while !world.may_start() {
@@ -181,7 +178,6 @@ fn numbers_that_are_none_break_no_statistic() {
         assert_eq!(mann_whitney(values, values).is_some(), is_finite && !values.is_empty());
         assert!(theil_sen(&points, 0.98).is_none_or(|slope| is_finite && slope.low <= slope.high));
         assert!(mann_kendall(values).is_none_or(|found| is_finite && found.z.is_finite()));
-        assert!(!is_above(values, 1.0));
     }
 }
 
@@ -189,7 +185,7 @@ fn numbers_that_are_none_break_no_statistic() {
 fn a_silent_candidate_is_never_promoted_and_a_silent_world_is_no_pass() {
     for seed in (0..).filter(|seed| Class::of(*seed) == Class::Silent).take(10) {
         assert_eq!(
-            run(&Case::new(seed), &mut Meridian::stratified()).end,
+            run(&Case::new(seed), &mut Meridian::by_kind()).end,
             End::RolledBack,
             "{seed}"
         );
