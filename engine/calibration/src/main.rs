@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use meridian_calibration::corpus::{Case, OPEN};
 use meridian_calibration::figures::{ENTRANTS, Entrant, Figures, median};
+use meridian_calibration::judges::meridian::Meridian;
 use meridian_calibration::page;
 use meridian_calibration::replication::{self, Effort};
 use meridian_calibration::rollout::run;
@@ -92,5 +93,11 @@ fn case(seed: u64) {
     println!("{case:#?}");
     for entrant in &ENTRANTS {
         println!("{:20} {:?}", entrant.name, run(&case, (entrant.judge)().as_mut()));
+    }
+    let mut meridian = Meridian::by_kind();
+    run(&case, &mut meridian);
+    println!("what Meridian's gates said last:");
+    for (gate, because) in meridian.says() {
+        println!("  {gate:14} {because}");
     }
 }

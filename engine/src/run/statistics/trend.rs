@@ -115,8 +115,8 @@ pub fn block_means(values: &[f64], size: usize) -> Vec<f64> {
 /// How many values make a block whose mean resembles the next one's by at most `resemblance`, the correlation of the two.
 ///
 /// For a series that remembers a part ρ of its last value, the means of L values are correlated by about ρ / (L (1 − ρ²) − 2ρ). A line that the
-/// series follows is no memory and is taken off; ρ, estimated from few values and without that line, is too small by about (2 + 4ρ) / n.
-/// *Source*: M. Kendall, Biometrika 41 (1954), for the latter.
+/// series follows is no memory and is taken off; ρ, estimated from few values and without that line, is too small by about (2 + 4ρ) / n, and is
+/// taken to be larger than found by one standard error, √((1 − ρ²) / n). *Source*: M. Kendall, Biometrika 41 (1954), for the bias.
 pub fn independent_after(values: &[f64], resemblance: f64) -> f64 {
     let rest = without_line(values);
     let all: f64 = rest.iter().map(|value| value * value).sum();
@@ -127,7 +127,9 @@ pub fn independent_after(values: &[f64], resemblance: f64) -> f64 {
     }
     let pairs: f64 = rest.windows(2).map(|pair| pair[0] * pair[1]).sum();
     let found = pairs / all;
-    let memory = (found + (2.0 + 4.0 * found) / rest.len() as f64).clamp(0.0, 0.99);
+    let count = rest.len() as f64;
+    let unsure = ((1.0 - found * found).max(0.0) / count).sqrt();
+    let memory = (found + (2.0 + 4.0 * found) / count + unsure).clamp(0.0, 0.99);
     memory / (1.0 - memory * memory) * (1.0 / resemblance + 2.0)
 }
 
