@@ -120,9 +120,10 @@ to the end counts against precision. *Exposed* are requests that a bad version s
 const READING: &str = "
 How to read it:
 
-- Others' thresholds can be set loose or strict, and each is shown both ways. Strict ones expose few requests because they stop nearly
-  everything, the healthy included: a judge that rolls back at the first look exposes none. Flagger with a threshold of 1 is the one setting whose
-  median is below Meridian's; it stops four of five healthy rollouts, and its mean shows what it misses.
+- Others' thresholds can be set loose or strict, and each is shown both ways. Meridian has better recall, precision and median than each of them
+  but one: Flagger with a threshold of 1 exposes fewer requests in the middle, by stopping four of five healthy rollouts (a judge that
+  rolls back at the first look exposes none at all). At that price Meridian exposes fewer as well, misses nothing and stops fewer healthy ones:
+  that is *hasty*. Its thresholds of one minute measure the candidate against the baseline and not against a number alone.
 - Zero missed is a figure of this corpus. Its harms are at least 0.3 % more errors (1 % at a few requests a second), and Meridian lets pass only
   what it has shown to add less than 0.25 %: the same people wrote both, in this order, knowing what evidence such traffic can give. Of
   smaller harms, every judge misses more.

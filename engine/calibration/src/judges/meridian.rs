@@ -33,6 +33,8 @@ const FILE: &str = include_str!("../../workflow.yaml");
 #[derive(Clone, Debug)]
 pub struct Meridian {
     workflow: Workflow,
+    /// Which phase's stages are gone through: the careful one, or the hasty one.
+    phase: usize,
     readings: Readings,
     slots: BTreeMap<String, Slot>,
     stage: Option<usize>,
@@ -69,9 +71,21 @@ impl Meridian {
         meridian
     }
 
+    /// Where little evidence is to be enough to roll back.
+    ///
+    /// # Panics
+    /// As [`Meridian::by_kind`].
+    pub fn hasty() -> Meridian {
+        Meridian {
+            phase: 1,
+            ..Meridian::by_kind()
+        }
+    }
+
     fn of(workflow: Workflow) -> Meridian {
         Meridian {
             workflow,
+            phase: 0,
             readings: Readings::default(),
             slots: BTreeMap::new(),
             stage: None,
@@ -81,7 +95,7 @@ impl Meridian {
 
     /// The stage of the file that has this share.
     fn stage(&self, share: f64) -> &Stage {
-        let stages = &self.workflow.phases[0].stages;
+        let stages = &self.workflow.phases[self.phase].stages;
         let is_meant = |stage: &&Stage| (stage.exposure.traffic().fraction() - share).abs() < 1e-9;
         stages.iter().find(is_meant).unwrap_or(&stages[0])
     }
@@ -129,6 +143,12 @@ impl Meridian {
             .map(|(name, slot)| (name.as_str(), slot.last.because()))
     }
 
+    /// As in a run: below its share, and where a test of two arms has one.
+    fn is_left_out(&self, name: &str, share: Share) -> bool {
+        let gate = &self.workflow.gates[name];
+        share < gate.from || share.is_full() && gate.kind.is_concurrent_only()
+    }
+
     fn acts(&self, name: &str, slot: &Slot) -> bool {
         let lasts = self.workflow.gates[name].breached_for;
         slot.breached_since
@@ -160,7 +180,7 @@ impl Judge for Meridian {
             self.readings.take(newest);
         }
         self.slots.clear();
-        let gates = self.workflow.phases[0].stages[0].before.clone();
+        let gates = self.workflow.phases[self.phase].stages[0].before.clone();
         gates
             .iter()
             .all(|name| self.look(name, Share::ZERO, Duration::ZERO).last.opens())
@@ -173,15 +193,14 @@ impl Judge for Meridian {
             self.readings.shifts();
         }
         self.readings.take(newest);
-        let (watch, after) = {
-            let stage = self.stage(now.share());
-            (stage.watch.clone(), stage.after.clone())
-        };
         let share = Share::from_basis_points((now.share() * 10_000.0).round() as u16).unwrap_or(Share::ZERO);
         let bake = Duration::from_secs((now.bake_ticks() as f64 * now.plan.tick_seconds) as u64);
         let mut is_open = true;
-        let after = after.iter().filter(|_| now.is_baked());
-        for name in watch.iter().chain(after) {
+        let stage = self.stage(now.share());
+        let after = stage.after.iter().filter(|_| now.is_baked());
+        let names = stage.watch.iter().chain(after);
+        let names: Vec<String> = names.filter(|name| !self.is_left_out(name, share)).cloned().collect();
+        for name in &names {
             let slot = self.look(name, share, bake);
             if self.acts(name, &slot) {
                 return Decision::RollBack;

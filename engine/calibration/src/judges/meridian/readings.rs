@@ -8,6 +8,7 @@ use meridian_workflows::duration::Duration;
 use meridian_workflows::workflow::{CompareGate, Compared, Gate, GateKind, Metric};
 
 use crate::corpus::{self, Arm, BUCKETS, EDGES_MS, Observation, STRATA_MAX};
+use crate::judges::window::quantile_ms;
 
 /// The kinds of request as the workflow calls them.
 const KINDS: [&str; STRATA_MAX] = ["a", "b", "c"];
@@ -140,12 +141,18 @@ impl Readings {
             .take(ticks)
             .filter_map(|arms| arms[arm].as_ref())
             .collect();
-        let requests: f64 = seen.iter().map(|counts| f64::from(counts.requests)).sum();
-        let errors: f64 = seen.iter().map(|counts| f64::from(counts.errors)).sum();
-        let value = if query == "error-rate" {
-            errors / requests
-        } else {
-            requests
+        let mut all = corpus::Counts::default();
+        for counts in &seen {
+            all.requests += counts.requests;
+            all.errors += counts.errors;
+            for (sum, bucket) in all.buckets.iter_mut().zip(counts.buckets) {
+                *sum += bucket;
+            }
+        }
+        let value = match query {
+            "error-rate" | "errors-now" => f64::from(all.errors) / f64::from(all.requests),
+            "p99" => quantile_ms(&all, 0.99) / 1_000.0,
+            _ => f64::from(all.requests),
         };
         self.of((!seen.is_empty()).then_some(value))
     }
