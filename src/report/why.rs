@@ -8,6 +8,8 @@ use ratatui::text::Line;
 use serde::Serialize;
 
 use super::clock;
+use super::evidence;
+use super::evidence::lines::Detail;
 use super::ink::{Tone, ink, line, tame};
 use super::status::{self, Outcome};
 use super::waiting::{Urgency, Wait, Waiting};
@@ -31,6 +33,7 @@ pub struct Json {
     outcome: Outcome,
     driver: Option<String>,
     waits: Vec<WaitJson>,
+    evidence: Vec<evidence::Json>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,11 +70,23 @@ pub fn json(run: &Run, driver: &Driver, now: Timestamp, program: &str) -> Json {
                 commands: wait.commands,
             })
             .collect(),
+        evidence: evidence::json(run),
     }
 }
 
 /// The answer for people.
 pub fn lines(run: &Run, driver: &Driver, now: Timestamp, zone: &TimeZone, program: &str) -> Vec<Line<'static>> {
+    let mut lines = answer(run, driver, now, zone, program);
+    let evidence = evidence::lines::lines(run, Detail::Whole, now, zone);
+    if !evidence.is_empty() {
+        lines.push(Line::default());
+        lines.push(evidence::lines::heading());
+        lines.extend(evidence);
+    }
+    lines
+}
+
+fn answer(run: &Run, driver: &Driver, now: Timestamp, zone: &TimeZone, program: &str) -> Vec<Line<'static>> {
     if let Standing::Finished { ending, cause, at } = &run.state().standing {
         return finished(run, *ending, cause, clock::instant(*at, now, zone));
     }
