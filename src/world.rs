@@ -81,6 +81,7 @@ const GATES: &[(&str, Availability)] = &[
     ("compare", Available),
     ("trend", Available),
     ("budget", Available),
+    ("kayenta", Available),
     ("health", Available),
     ("signal", NotYet),
     ("completed", NotYet),

@@ -177,6 +177,10 @@ fn evidence(old: &Workflow, new: &Workflow, name: &str, gate: &Gate) -> Result<E
             true
         }
         (GateKind::Health, GateKind::Health) => true,
+        (GateKind::Kayenta(before), GateKind::Kayenta(after)) if before == after => true,
+        (GateKind::Kayenta(_), GateKind::Kayenta(_)) => {
+            return Err("it asks Kayenta something else now; only the old score was recorded".to_owned());
+        }
         (GateKind::Http(before), GateKind::Http(after)) if before == after => true,
         (GateKind::Command(before), GateKind::Command(after)) if before == after => true,
         (GateKind::Http(_), GateKind::Http(_)) | (GateKind::Command(_), GateKind::Command(_)) => {

@@ -13,6 +13,7 @@ mod many;
 mod outcome;
 mod post;
 mod reference;
+mod scene;
 mod shelf;
 
 use clap::{CommandFactory, Parser, Subcommand};

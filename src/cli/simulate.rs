@@ -19,6 +19,7 @@ use super::file::{self, Purpose};
 use super::outcome;
 use super::many;
 use super::problem::Problem;
+use super::scene;
 use crate::report::clock;
 use crate::report::ink::{Tone, line};
 use crate::report::status;
@@ -33,6 +34,9 @@ pub struct Args {
     file: PathBuf,
     #[command(flatten)]
     inputs: Inputs,
+    /// Play the world of this scenario, from the file or one beside it, and say whether its expectations hold
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["inputs", "fail", "stuck", "approve_after", "no_answers", "reject", "seed", "start", "crash_every", "runs"])]
+    scenario: Option<String>,
     /// Let the candidate's readings breach in this stage, as in `us-west-2/25%`
     #[arg(long, value_name = "REGION/STAGE")]
     fail: Vec<String>,
@@ -69,7 +73,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Json<'a> {
+pub(super) struct Json<'a> {
     #[serde(flatten)]
     status: status::Json,
     seed: u64,
@@ -80,6 +84,9 @@ struct Json<'a> {
 }
 
 pub async fn run(args: Args, desk: &Desk) -> Result<Exit, Problem> {
+    if let Some(name) = &args.scenario {
+        return scene::run(&args.file, name, &args.printing, desk);
+    }
     let plan = file::plan(&args.file, &args.inputs.map()?, Purpose::Look, desk)?;
     let plan = Arc::new(plan);
     let script = script(&args, &plan)?;
@@ -102,18 +109,24 @@ pub async fn run(args: Args, desk: &Desk) -> Result<Exit, Problem> {
     };
     let simulated = simulated.map_err(|broken| defect(&broken))?;
     if args.printing.is_json() {
-        desk.paper.json(&Json {
-            status: status::json(&simulated.run, simulated.ended_at, &desk.program()),
-            seed: args.seed,
-            start,
-            ended_at: simulated.ended_at,
-            seconds: simulated.length().as_secs_f64(),
-            entries: &simulated.entries,
-        });
+        desk.paper.json(&Json::of(&simulated, args.seed, start, desk));
     } else {
         print(&simulated, plan, desk);
     }
     Ok(outcome::exit(&simulated.run))
+}
+
+impl<'a> Json<'a> {
+    pub(super) fn of(simulated: &'a Simulated, seed: u64, start: Timestamp, desk: &Desk) -> Json<'a> {
+        Json {
+            status: status::json(&simulated.run, simulated.ended_at, &desk.program()),
+            seed,
+            start,
+            ended_at: simulated.ended_at,
+            seconds: simulated.length().as_secs_f64(),
+            entries: &simulated.entries,
+        }
+    }
 }
 
 /// The command that plays one of the drawn worlds, but for its seed.
@@ -156,7 +169,7 @@ fn script(args: &Args, plan: &Plan) -> Result<Script, Problem> {
     })
 }
 
-fn print(simulated: &Simulated, plan: Arc<Plan>, desk: &Desk) {
+pub(super) fn print(simulated: &Simulated, plan: Arc<Plan>, desk: &Desk) {
     let mut timeline = Timeline::new(plan, desk.zone.clone());
     for entry in &simulated.entries {
         for line in timeline.entry(entry) {

@@ -6,6 +6,8 @@ use super::follow::Follower;
 use super::problem::Problem;
 use super::shelf;
 use crate::report::board::Board;
+use crate::report::evidence;
+use crate::report::evidence::lines::Detail;
 use crate::report::status;
 
 /// Show where a run stands: regions, stages, gates, and what it waits for
@@ -34,6 +36,14 @@ pub async fn run(args: Args, desk: &Desk) -> Result<Exit, Problem> {
         program: &program,
     };
     for line in board.lines() {
+        desk.paper.data_line(&line);
+    }
+    let evidence = evidence::lines::lines(&follower.run, Detail::Short, now, &desk.zone);
+    if !evidence.is_empty() {
+        desk.paper.data("\n");
+        desk.paper.data_line(&evidence::lines::heading());
+    }
+    for line in evidence {
         desk.paper.data_line(&line);
     }
     if let Some(reason) = head.quarantined {

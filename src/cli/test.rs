@@ -43,9 +43,9 @@ pub struct Args {
 const TAIL: usize = 12;
 
 /// A scenario with the file that it stands in.
-struct Found {
-    file: PathBuf,
-    scenario: Scenario,
+pub(super) struct Found {
+    pub file: PathBuf,
+    pub scenario: Scenario,
 }
 
 /// What became of it.
@@ -99,7 +99,7 @@ fn nothing(count: usize, args: &Args) -> Problem {
 }
 
 /// Every scenario below the paths, in the order of their files; and whether every file with one is valid.
-fn find(paths: &[PathBuf], desk: &Desk) -> Result<(Vec<Found>, bool), Problem> {
+pub(super) fn find(paths: &[PathBuf], desk: &Desk) -> Result<(Vec<Found>, bool), Problem> {
     let mut files = Vec::new();
     for path in paths {
         collect(path, true, &mut files)?;
@@ -155,7 +155,7 @@ fn collect(path: &Path, is_named: bool, files: &mut Vec<PathBuf>) -> Result<(), 
 }
 
 /// A look that is cheap: whatever holds a scenario has the word in it. What cannot be read is left for the reader to tell.
-fn speaks_of_scenarios(path: &Path) -> bool {
+pub(super) fn speaks_of_scenarios(path: &Path) -> bool {
     std::fs::read(path).map_or(true, |bytes| bytes.windows(8).any(|word| word == b"Scenario"))
 }
 
@@ -209,7 +209,7 @@ fn one(scenario: &Scenario) -> Played {
     }
 }
 
-fn unplayed_as(unplayed: &Unplayed) -> Shortfall {
+pub(super) fn unplayed_as(unplayed: &Unplayed) -> Shortfall {
     let cause = std::error::Error::source(unplayed).map(|cause| format!(": {cause}")).unwrap_or_default();
     Shortfall {
         expected: "to be played".to_owned(),
@@ -218,7 +218,7 @@ fn unplayed_as(unplayed: &Unplayed) -> Shortfall {
 }
 
 /// What people read of the run, in UTC as scenarios are written, with those whom it refused.
-fn story(scenario: &Scenario, simulated: &Simulated) -> Vec<String> {
+pub(super) fn story(scenario: &Scenario, simulated: &Simulated) -> Vec<String> {
     let mut timeline = Timeline::new(scenario.plan.clone(), TimeZone::UTC);
     let lines = simulated.entries.iter().flat_map(|entry| timeline.entry(entry));
     let mut story: Vec<String> = lines.map(|line| plain(&line)).collect();
@@ -265,7 +265,7 @@ fn print(found: &[Found], played: &[Played], desk: &Desk) {
     desk.paper.data_line(&line(tone, text));
 }
 
-fn labelled(label: &str, text: &str) -> Line<'static> {
+pub(super) fn labelled(label: &str, text: &str) -> Line<'static> {
     Line::from(vec![ink(Tone::Dim, format!("    {label}  ")), ink(Tone::Plain, tame(text))])
 }
 

@@ -292,18 +292,7 @@ impl Board<'_> {
     fn gate(&self, node: NodeId, slot: &GateState) -> Option<Line<'static>> {
         let (name, gate) = self.run.plan().gate(slot.gate);
         let judged = slot.last.as_ref()?;
-        let tone = match waiting::level(slot) {
-            Some(Level::Pass) => Tone::Good,
-            Some(Level::Pending) | None => Tone::Dim,
-            Some(Level::NoData | Level::Inconclusive) => Tone::Caution,
-            Some(Level::Error | Level::Fail) => Tone::Bad,
-        };
-        let sign = match waiting::level(slot) {
-            Some(Level::Pass) => "✓",
-            Some(Level::Pending) | None => "·",
-            Some(Level::NoData | Level::Inconclusive) => "‖",
-            Some(Level::Error | Level::Fail) => "✗",
-        };
+        let (tone, sign) = waiting::sign(waiting::level(slot));
         let mut spans = vec![
             ink(tone, format!("    {sign} ")),
             padded(Tone::Plain, name.to_owned(), self.gate_width() + 2),

@@ -2,6 +2,7 @@
 
 pub mod board;
 pub mod clock;
+pub mod evidence;
 pub mod ink;
 pub mod paper;
 pub mod reading;

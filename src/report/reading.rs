@@ -173,21 +173,24 @@ fn expression_unit(unit: &MetricUnit) -> Unit {
     }
 }
 
-/// The worst threshold of a gate with what it does, for the numbers that were read.
-pub fn worst_limit(gate: &MetricGate, unit: &MetricUnit, reading: &Reading) -> Option<(&'static str, Limit)> {
+/// Where a condition of a gate begins to hold, for the numbers that were read.
+pub fn limit(condition: &str, unit: &MetricUnit, reading: &Reading) -> Option<Limit> {
     let Answer::Metric { candidate, baseline } = &reading.answer else {
         return None;
     };
     let baseline = baseline.as_ref().and_then(|sample| sample.value);
+    Limit::of(condition, unit, baseline, candidate.samples)
+}
+
+/// The worst threshold of a gate with what it does, for the numbers that were read.
+pub fn worst_limit(gate: &MetricGate, unit: &MetricUnit, reading: &Reading) -> Option<(&'static str, Limit)> {
     [
         ("rolls back", &gate.rollback_when),
         ("asks", &gate.ask_when),
         ("holds", &gate.hold_when),
     ]
     .into_iter()
-    .find_map(|(what, condition)| {
-        Limit::of(condition.as_deref()?, unit, baseline, candidate.samples).map(|limit| (what, limit))
-    })
+    .find_map(|(what, condition)| limit(condition.as_deref()?, unit, reading).map(|limit| (what, limit)))
 }
 
 /// How near a value has come to its limit: `▕███░░░░░▏`, full where it is breached.

@@ -10,6 +10,7 @@ use meridian_workflows::plan::{NodeId, RegionId};
 use meridian_workflows::share::Share;
 use serde::Serialize;
 
+use super::evidence;
 use super::waiting::Waiting;
 
 /// Where a run stands, in one word.
@@ -113,6 +114,7 @@ pub struct Json {
     fingerprint: String,
     nodes: Vec<NodeJson>,
     regions: IndexMap<String, RegionJson>,
+    evidence: Vec<evidence::Json>,
 }
 
 #[derive(Debug, Serialize)]
@@ -172,6 +174,7 @@ pub fn json(run: &Run, now: Timestamp, program: &str) -> Json {
         fingerprint: plan.fingerprint().to_string(),
         nodes: plan.ids().map(node).collect(),
         regions: regions.collect(),
+        evidence: evidence::json(run),
     }
 }
 

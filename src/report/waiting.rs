@@ -9,7 +9,7 @@ use meridian_workflows::share::Share;
 use meridian_workflows::workflow::{Approval, GateKind};
 
 use super::clock;
-use super::ink::tame;
+use super::ink::{Tone, tame};
 
 /// How much it matters to somebody who looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -285,6 +285,7 @@ impl<'a> Waiting<'a> {
             | GateKind::Compare(_)
             | GateKind::Trend(_)
             | GateKind::Budget(_)
+            | GateKind::Kayenta(_)
             | GateKind::Health
             | GateKind::NotYet { .. } => {
                 let why = said.unwrap_or_else(|| "first reading".to_owned());
@@ -488,6 +489,16 @@ impl Decision {
 /// How bad the newest judgement of a gate is; none before the first.
 pub fn level(slot: &GateState) -> Option<Level> {
     slot.last.as_ref().map(|judged| judged.judgement.level())
+}
+
+/// How a judgement is toned and signed wherever it is shown.
+pub fn sign(level: Option<Level>) -> (Tone, &'static str) {
+    match level {
+        Some(Level::Pass) => (Tone::Good, "✓"),
+        Some(Level::Pending) | None => (Tone::Dim, "·"),
+        Some(Level::NoData | Level::Inconclusive) => (Tone::Caution, "‖"),
+        Some(Level::Error | Level::Fail) => (Tone::Bad, "✗"),
+    }
 }
 
 fn either(names: &[String]) -> String {

@@ -8,6 +8,8 @@ use ratatui::text::Line;
 use serde::Serialize;
 
 use super::clock;
+use super::evidence;
+use super::evidence::lines::Detail;
 use super::ink::{Tone, ink, line, tame};
 use super::status::{self, Outcome};
 use super::waiting::{Urgency, Wait, Waiting};
@@ -31,6 +33,7 @@ pub struct Json {
     outcome: Outcome,
     driver: Option<String>,
     waits: Vec<WaitJson>,
+    evidence: Vec<evidence::Json>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,11 +70,23 @@ pub fn json(run: &Run, driver: &Driver, now: Timestamp, program: &str) -> Json {
                 commands: wait.commands,
             })
             .collect(),
+        evidence: evidence::json(run),
     }
 }
 
 /// The answer for people.
 pub fn lines(run: &Run, driver: &Driver, now: Timestamp, zone: &TimeZone, program: &str) -> Vec<Line<'static>> {
+    let mut lines = answer(run, driver, now, zone, program);
+    let evidence = evidence::lines::lines(run, Detail::Whole, now, zone);
+    if !evidence.is_empty() {
+        lines.push(Line::default());
+        lines.push(evidence::lines::heading());
+        lines.extend(evidence);
+    }
+    lines
+}
+
+fn answer(run: &Run, driver: &Driver, now: Timestamp, zone: &TimeZone, program: &str) -> Vec<Line<'static>> {
     if let Standing::Finished { ending, cause, at } = &run.state().standing {
         return finished(run, *ending, cause, clock::instant(*at, now, zone));
     }
@@ -168,16 +183,46 @@ mod tests {
         let baking = story::until(&simulated, |event| matches!(event, Event::Converged { .. }));
         insta::assert_snapshot!(said(&baking, &driver), @r"
         stage:smallest/eu-west-1/5% bakes for 8s, since 10:00:06, until 10:00:14 (if its gates stay healthy).
+
+        Evidence
+          ✓ error-rate: candidate 0.1 %
+              judged     pass · metric, watching stage:smallest/eu-west-1/5% · read 10:00:05
+              limit      rolls back above 1% (candidate > percent(1))
+              candidate  0.1% · 1000 samples · last 10s · data of 10:00:05
+                         simulated
+              baseline   0.1% · 1000 samples · last 10s · data of 10:00:05
+          ✓ memory-exhaustion: candidate 350 MiB
+              judged     pass · metric, watching stage:smallest/eu-west-1/5% · read 10:00:05
+              limit      rolls back above 1Gi (candidate > Gi(1))
+              candidate  350Mi · 1000 samples · last 10s · data of 10:00:05
+                         simulated
+              baseline   350Mi · 1000 samples · last 10s · data of 10:00:05
         ");
         let back = story::until(&simulated, |event| matches!(event, Event::RollbackDecided { .. }));
         insta::assert_snapshot!(said(&back, &Driver::Nobody), @r"
         memory-leak-simulated rolls back (gate/error-rate: candidate 1.3 %: candidate > percent(1)): eu-west-1 goes back to its baseline, since 10:00:17, until 10:01:17 (then people are called).
         No process drives it now, so nothing of this happens until one does:
             meridian resume
+
+        Evidence
+          ✗ error-rate: candidate 1.3 %: candidate > percent(1)
+              judged     fail → rolls back (it acted) · metric, watching stage:smallest/eu-west-1/25% · read 10:00:17
+              limit      rolls back above 1% (candidate > percent(1))
+              candidate  1.3% · 1000 samples · last 10s · data of 10:00:17
+                         simulated
+              baseline   0.1% · 1000 samples · last 10s · data of 10:00:17
         ");
         let end = story::until(&simulated, |_| false);
         insta::assert_snapshot!(said(&end, &Driver::Nobody), @r"
         memory-leak-simulated was rolled back: every region in scope serves its baseline again, since 10:00:24. Cause: gate/error-rate: candidate 1.3 %: candidate > percent(1).
+
+        Evidence
+          ✗ error-rate: candidate 1.3 %: candidate > percent(1)
+              judged     fail → rolls back (it acted) · metric, watching stage:smallest/eu-west-1/25% · read 10:00:17
+              limit      rolls back above 1% (candidate > percent(1))
+              candidate  1.3% · 1000 samples · last 10s · data of 10:00:17
+                         simulated
+              baseline   0.1% · 1000 samples · last 10s · data of 10:00:17
         ");
     }
 }

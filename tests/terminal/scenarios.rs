@@ -47,8 +47,11 @@ fn every_scenario_of_the_examples_holds() {
     ✓ a-candidate-that-fails-its-smoke-test-meets-no-user  rolled-back after 10s             ./03-people-and-hours.scenarios.yaml
     ✓ in-the-freeze-it-waits-until-january                 promoted after 9d19h              ./03-people-and-hours.scenarios.yaml
     ✓ a-platform-that-fails-for-a-minute-is-asked-again    promoted after 6m29s              ./03-people-and-hours.scenarios.yaml
+    ✓ as-good-as-what-serves-goes-everywhere               promoted after 1m13s              ./06-judged-by-evidence.scenarios.yaml
+    ✓ one-in-ten-that-fails-is-proven-at-ten-percent       rolled-back after 10s             ./06-judged-by-evidence.scenarios.yaml
+    ✓ without-an-error-budget-nothing-begins               needs-attention after 1d          ./06-judged-by-evidence.scenarios.yaml
 
-    15 scenarios: all hold
+    18 scenarios: all hold
     ");
     assert_eq!(
         said.out(),

@@ -201,6 +201,7 @@ pub enum GateKind {
     Compare(CompareGate),
     Trend(TrendGate),
     Budget(BudgetGate),
+    Kayenta(KayentaGate),
     Health,
     /// Known to the language, not to this build; kept so that nothing is lost.
     NotYet {
@@ -221,6 +222,7 @@ impl GateKind {
             GateKind::Compare(_) => "compare",
             GateKind::Trend(_) => "trend",
             GateKind::Budget(_) => "budget",
+            GateKind::Kayenta(_) => "kayenta",
             GateKind::Health => "health",
             GateKind::NotYet { kind, .. } => kind,
         }
@@ -246,6 +248,7 @@ impl GateKind {
             | GateKind::Window(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
+            | GateKind::Kayenta(_)
             | GateKind::Health
             | GateKind::NotYet { .. } => Vec::new(),
         }
@@ -255,7 +258,7 @@ impl GateKind {
     pub fn needs_baseline(&self) -> bool {
         match self {
             GateKind::Metric(gate) => gate.needs_baseline,
-            GateKind::Compare(_) => true,
+            GateKind::Compare(_) | GateKind::Kayenta(_) => true,
             GateKind::Trend(gate) => gate.against_baseline,
             GateKind::Budget(gate) => gate.burn.is_some(),
             GateKind::Approval(_)
@@ -272,7 +275,7 @@ impl GateKind {
         match self {
             GateKind::Metric(gate) => gate.concurrent_only || gate.ignores_candidate,
             // A test of two arms needs two arms.
-            GateKind::Compare(_) => true,
+            GateKind::Compare(_) | GateKind::Kayenta(_) => true,
             GateKind::Trend(_)
             | GateKind::Budget(_)
             | GateKind::Approval(_)
@@ -447,6 +450,47 @@ pub struct Reserve {
 pub struct Requests {
     pub good: String,
     pub total: String,
+}
+
+/// An analysis by a Kayenta server, over a window that ends now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KayentaGate {
+    /// The server's root.
+    pub address: String,
+    /// A secret's name.
+    pub token: Option<String>,
+    pub canary_config_id: String,
+    pub application: Option<String>,
+    pub metrics_account: Option<String>,
+    pub storage_account: Option<String>,
+    pub configuration_account: Option<String>,
+    /// At least one; by the name that the configuration's metrics give it.
+    pub scopes: BTreeMap<String, KayentaScope>,
+    /// None: all since the share last changed.
+    pub lookback: Option<Duration>,
+    /// The window ends so long before now.
+    pub delay: Duration,
+    /// Whole seconds.
+    pub step: Duration,
+    /// Points of a window; fewer are no verdict yet.
+    pub min_samples: u64,
+    /// Scores from here on pass.
+    pub pass: u8,
+    /// Scores below fail. At most `pass`.
+    pub marginal: u8,
+    /// An analysis that takes longer is an error.
+    pub completes_within: Duration,
+}
+
+/// Where Kayenta finds the metrics of one arm: templates, filled in for each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KayentaScope {
+    pub scope: String,
+    /// None: the region's name.
+    pub location: Option<String>,
+    pub params: BTreeMap<String, String>,
 }
 
 /// People say yes.

@@ -99,7 +99,7 @@ impl Run {
     }
 
     /// The places whose gates are read in a node now.
-    pub(in crate::run) fn places_read(&self, id: NodeId) -> &'static [Place] {
+    pub fn places_read(&self, id: NodeId) -> &'static [Place] {
         let node = self.node(id);
         let is_watched = self
             .plan
@@ -182,6 +182,7 @@ impl Run {
             | GateKind::Command(_)
             | GateKind::Approval(_)
             | GateKind::Window(_)
+            | GateKind::Kayenta(_)
             | GateKind::Health
             | GateKind::NotYet { .. } => (WINDOW_MIN, since),
         };
@@ -360,6 +361,7 @@ impl Draft<'_> {
                 | GateKind::Compare(_)
                 | GateKind::Trend(_)
                 | GateKind::Budget(_)
+                | GateKind::Kayenta(_)
                 | GateKind::Health => false,
                 GateKind::NotYet { kind, .. } => self.judge_unavailable(id, place, gate, kind),
             };

@@ -197,6 +197,9 @@ fn only_evidence_passes(before: &Run, event: &Event) -> Result<(), Violation> {
         }
         Answer::Course { candidate, .. } => !candidate.points.is_empty(),
         Answer::Budget { reserve, burn } => reserve.is_some() || !burn.is_empty(),
+        Answer::Analysis(analysis) => {
+            analysis.is_complete && analysis.score.is_some_and(f64::is_finite) && !analysis.metrics.is_empty()
+        }
         Answer::Check { passed, .. } => *passed,
         Answer::Health { is_settled, diagnosis } => *is_settled && diagnosis.is_none(),
         Answer::Error { .. } => false,

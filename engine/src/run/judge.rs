@@ -7,6 +7,7 @@ mod compared;
 mod counts;
 mod course;
 mod harm;
+mod kayenta;
 mod metric;
 #[cfg(test)]
 mod tests;
@@ -114,6 +115,7 @@ fn found(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
             },
             GateKind::Trend(gate),
         ) => trend::judged(gate, candidate, baseline.as_ref(), restarts.as_ref(), of),
+        (Answer::Analysis(analysis), GateKind::Kayenta(gate)) => kayenta::judged(gate, analysis, of),
         (Answer::Health { is_settled, diagnosis }, GateKind::Health) => health(*is_settled, diagnosis.as_deref(), of),
         (Answer::Budget { reserve, burn }, GateKind::Budget(gate)) => budget::judged(gate, reserve.as_ref(), burn, of),
         (
@@ -121,6 +123,7 @@ fn found(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
             | Answer::Metric { .. }
             | Answer::Counts { .. }
             | Answer::Course { .. }
+            | Answer::Analysis(_)
             | Answer::Health { .. }
             | Answer::Budget { .. },
             kind,

@@ -36,6 +36,8 @@ pub enum Answer {
     },
     /// Requests over several windows.
     Budget { reserve: Option<Counts>, burn: Vec<Burn> },
+    /// What a Kayenta server has come to.
+    Analysis(Box<Analysis>),
     /// How the platform stands in the region.
     Health {
         is_settled: bool,
@@ -127,6 +129,41 @@ pub struct Burn {
     pub short: Counts,
     /// The baseline's requests in the long window, where it serves too.
     pub baseline: Option<Counts>,
+}
+
+/// An analysis by a Kayenta server, in its own words: the newest state of it, which need not be its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Analysis {
+    /// Kayenta's name for it; none where there was too little to begin one.
+    pub execution: Option<String>,
+    /// The window that is analysed.
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// Points of a series in it.
+    pub points: u64,
+    pub is_complete: bool,
+    /// Of the execution, as in `running`, `succeeded`, `terminal`; it says nothing about the candidate.
+    pub status: String,
+    pub score: Option<f64>,
+    /// `Pass`, `Marginal` or `Fail`.
+    pub classification: Option<String>,
+    /// Why the score is what it is, or what went wrong.
+    pub reason: Option<String>,
+    /// The worst first; of very many the first hundred.
+    pub metrics: Vec<Classified>,
+    /// The request as it was sent.
+    pub query: String,
+}
+
+/// One metric of an analysis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Classified {
+    pub name: String,
+    /// As in `Pass`, `High`, `Low`, `Nodata`, `NodataFailMetric`, `Error`.
+    pub classification: String,
+    pub is_critical: bool,
 }
 
 /// The course of a gauge, oldest first.

@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::cloud::{Applied, Cloud};
 use super::curve::{Arm, Draw};
-use super::evidence::Asked;
+use super::evidence::{Asked, analysed};
 use super::people::{Cast, Refused};
 use super::scene::Scene;
 use super::script::{FaultKind, Script};
@@ -451,6 +451,7 @@ impl<'a> Simulation<'a> {
                 | GateKind::Compare(_)
                 | GateKind::Trend(_)
                 | GateKind::Budget(_)
+                | GateKind::Kayenta(_)
                 | GateKind::Health => true,
                 GateKind::Approval(_) | GateKind::Window(_) | GateKind::NotYet { .. } => false,
             })
@@ -466,7 +467,7 @@ impl<'a> Simulation<'a> {
         let breaches =
             breaches && matches!(place, Place::Watch | Place::After) && self.run.node(node).life != Life::Moving;
         if let Some(reply) = self.scene.reply(gate, node, arms.region, self.now) {
-            return replied(reply, &self.plan.gate(gate).1.kind);
+            return replied(reply, &self.plan.gate(gate).1.kind, arms.since, self.now);
         }
         let definition = self.plan.gate(gate).1;
         let asked = Asked {
@@ -530,8 +531,9 @@ fn failed(error: String, lasting: bool) -> Outcome {
     }
 }
 
-fn replied(reply: ReplyKind, to: &GateKind) -> Answer {
+fn replied(reply: ReplyKind, to: &GateKind, since: Timestamp, now: Timestamp) -> Answer {
     let check = |passed: bool, detail: &str| match to {
+        GateKind::Kayenta(_) => analysed(passed, since, now),
         GateKind::Health => Answer::Health {
             is_settled: true,
             diagnosis: (!passed).then(|| detail.to_owned()),

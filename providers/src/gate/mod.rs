@@ -4,6 +4,7 @@ pub mod budget;
 pub mod command;
 pub mod compare;
 pub mod http;
+pub mod kayenta;
 pub mod metric;
 pub mod question;
 pub mod telemetry;
@@ -26,6 +27,7 @@ pub fn gates(surroundings: Surroundings) -> Vec<(&'static str, Arc<dyn Gate>)> {
         ("trend", Arc::new(trend::Trend(Arc::clone(&telemetry)))),
         ("budget", Arc::new(budget::Budget(telemetry))),
         ("http", Arc::new(http::Http::new(Arc::clone(&secrets)))),
+        ("kayenta", Arc::new(kayenta::Kayenta::new(Arc::clone(&secrets)))),
         ("command", Arc::new(command::Command::new(secrets))),
     ]
 }

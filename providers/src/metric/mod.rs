@@ -3,8 +3,8 @@
 mod buckets;
 mod placing;
 mod unit;
-mod web;
-mod words;
+pub(crate) mod web;
+pub(crate) mod words;
 
 #[cfg(feature = "azure")]
 mod azure;

@@ -117,7 +117,8 @@ impl Server {
         self.timeout
     }
 
-    fn visit(&self) -> Visit<'_> {
+    /// One question, whose secrets no failure shows.
+    pub fn visit(&self) -> Visit<'_> {
         Visit {
             server: self,
             hidden: Mutex::default(),
@@ -275,7 +276,7 @@ impl Visit<'_> {
     }
 
     /// The answer, or a failure that names the server and shows no secret.
-    fn told<T>(&self, answer: Result<Result<T, Failure>, tokio::time::error::Elapsed>) -> Result<T, Failure> {
+    pub fn told<T>(&self, answer: Result<Result<T, Failure>, tokio::time::error::Elapsed>) -> Result<T, Failure> {
         let late = |_| Failure::transient(format!("no answer within {}", self.server.timeout));
         answer.map_err(late).and_then(|answer| answer).map_err(|failure| {
             let what = self.without_secrets(&failure.what);

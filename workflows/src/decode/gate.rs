@@ -8,7 +8,7 @@ use crate::decode::context::Context;
 use crate::decode::definitions::{Definition, Definitions};
 use crate::decode::fields::Fields;
 use crate::decode::shape::{Form, Shape, optional};
-use crate::decode::{approval, budget, compare, expressions, http, metric, threshold, trend, value, window};
+use crate::decode::{approval, budget, compare, expressions, http, kayenta, metric, threshold, trend, value, window};
 use crate::diagnostic::{Code, Diagnostic, suggestion};
 use crate::document::node::{Entry, Map, Node, Value};
 use crate::duration::Duration;
@@ -28,6 +28,7 @@ pub static GATE: Shape = Shape {
         "compare",
         "trend",
         "budget",
+        "kayenta",
         "health",
         "signal",
         "completed",
@@ -66,6 +67,11 @@ pub static GATE: Shape = Shape {
             Form::Object(&budget::BUDGET),
             "the error budget of an objective",
         ),
+        optional(
+            "kayenta",
+            Form::Object(&kayenta::KAYENTA),
+            "a canary analysis by a Kayenta server",
+        ),
         optional("health", Form::Object(&HEALTH), "the provider's own health"),
         optional("signal", Form::Anything, "an external system posts"),
         optional("completed", Form::Anything, "another workflow's run has completed"),
@@ -74,7 +80,7 @@ pub static GATE: Shape = Shape {
         optional(
             "every",
             Form::Duration,
-            "time between two readings (default 30s, at least 1s)",
+            "time between two readings (default 30s, 5m for kayenta; at least 1s)",
         ),
         optional(
             "for",
@@ -87,7 +93,11 @@ pub static GATE: Shape = Shape {
             "no reading counts before this much of the node has passed (default 0s)",
         ),
         optional("warmup", Form::Duration, "another word for initialDelay"),
-        optional("timeout", Form::Duration, "one reading's own deadline (default 10s)"),
+        optional(
+            "timeout",
+            Form::Duration,
+            "one reading's own deadline (default 10s, 1m for kayenta)",
+        ),
         optional(
             "onNoData",
             Form::Choice(&["hold", "ask", "rollback", "advance"]),
@@ -198,6 +208,7 @@ pub fn read(name: &str, definition: &Definition, referred: &Referred<'_>, cx: &m
         ("compare", Availability::Available) => GateKind::Compare(compare::read(settings, referred, cx)?),
         ("trend", Availability::Available) => GateKind::Trend(trend::read(settings, referred, cx)?),
         ("budget", Availability::Available) => GateKind::Budget(budget::read(settings, referred, cx)?),
+        ("kayenta", Availability::Available) => GateKind::Kayenta(kayenta::read(settings, cx)?),
         ("health", Availability::Available) => health(settings, cx)?,
         (kind, _) => GateKind::NotYet {
             kind: kind.to_owned(),
@@ -290,7 +301,7 @@ fn needs_region(kind: &GateKind, referred: &Referred<'_>) -> bool {
             let mut placed = metrics.iter().filter_map(|name| referred.metrics.get(*name));
             gate.burn.is_some() || placed.any(|metric| metric.needs_region)
         }
-        GateKind::Compare(_) | GateKind::Health => true,
+        GateKind::Compare(_) | GateKind::Kayenta(_) | GateKind::Health => true,
         GateKind::Http(gate) => {
             let texts = std::iter::once(&gate.url).chain(&gate.body);
             texts.into_iter().any(|text| expressions::needs_region(text)) || any_text(&gate.headers)
@@ -302,7 +313,12 @@ fn needs_region(kind: &GateKind, referred: &Referred<'_>) -> bool {
 
 fn common(kind: GateKind, fields: &Fields<'_>, cx: &mut Context<'_>) -> Gate {
     fields.text("description", cx);
-    let every = fields.duration("every", cx).unwrap_or(Duration::from_secs(30));
+    // An analysis takes a while and costs the server something; a question to a metric source does not.
+    let (every, timeout) = match kind {
+        GateKind::Kayenta(_) => (Duration::from_secs(300), Duration::from_secs(60)),
+        _ => (Duration::from_secs(30), Duration::from_secs(10)),
+    };
+    let every = fields.duration("every", cx).unwrap_or(every);
     if every < Duration::from_secs(1) {
         let place = fields
             .get("every")
@@ -342,7 +358,7 @@ fn common(kind: GateKind, fields: &Fields<'_>, cx: &mut Context<'_>) -> Gate {
         timeout: fields
             .get("timeout")
             .and_then(|node| value::positive_duration(node, cx))
-            .unwrap_or(Duration::from_secs(10)),
+            .unwrap_or(timeout),
         on_no_data: on_no_data(fields, cx),
         on_error: policy(fields.get("onError"), Policy::Hold, cx),
         on_fail: policy(on_fail, Policy::Rollback, cx),

@@ -109,8 +109,8 @@ fn fits(name: &str, place: &Place, using: Use, gates: &GateNames<'_>, cx: &mut C
             | GateKind::NotYet { .. },
             _,
         )
-        | (GateKind::Compare(_) | GateKind::Trend(_), Use::Watch | Use::After) => None,
-        (GateKind::Compare(_) | GateKind::Trend(_), Use::Before) => {
+        | (GateKind::Compare(_) | GateKind::Trend(_) | GateKind::Kayenta(_), Use::Watch | Use::After) => None,
+        (GateKind::Compare(_) | GateKind::Trend(_) | GateKind::Kayenta(_), Use::Before) => {
             return misplaced(
                 name,
                 place,

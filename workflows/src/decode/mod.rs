@@ -16,6 +16,7 @@ mod gate_use;
 mod http;
 mod imports;
 mod inputs;
+mod kayenta;
 mod kinds;
 mod metric;
 mod operations;

@@ -36,7 +36,7 @@ pub fn vocabulary() -> Vocabulary {
         key("promotion", false),
     ];
     let available = [
-        "metric", "approval", "window", "http", "command", "compare", "trend", "budget", "health",
+        "metric", "approval", "window", "http", "command", "compare", "trend", "budget", "kayenta", "health",
     ]
     .map(kind(Availability::Available));
     let later = ["signal", "completed", "lock"].map(kind(Availability::NotYet));

@@ -122,6 +122,7 @@ impl Run {
                 | Answer::Error { .. }
                 | Answer::Counts { .. }
                 | Answer::Course { .. }
+                | Answer::Analysis(_)
                 | Answer::Health { .. }
                 | Answer::Budget { .. },
                 _,

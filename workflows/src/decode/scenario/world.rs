@@ -225,7 +225,14 @@ fn is_asked(gate: GateId, name: &str, place: &Place, cast: &Cast<'_>, cx: &mut C
         Some(GateKind::Metric(_) | GateKind::Compare(_) | GateKind::Trend(_) | GateKind::Budget(_)) => {
             "it reads a metric: say under `metrics` what that does"
         }
-        Some(GateKind::Http(_) | GateKind::Command(_) | GateKind::Health | GateKind::NotYet { .. }) | None => {
+        Some(
+            GateKind::Http(_)
+            | GateKind::Command(_)
+            | GateKind::Kayenta(_)
+            | GateKind::Health
+            | GateKind::NotYet { .. },
+        )
+        | None => {
             return true;
         }
     };
