@@ -82,7 +82,7 @@ const GATES: &[(&str, Availability)] = &[
     ("trend", Available),
     ("budget", Available),
     ("health", Available),
-    ("signal", NotYet),
+    ("signal", Available),
     ("completed", NotYet),
     ("lock", NotYet),
 ];

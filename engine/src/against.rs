@@ -154,6 +154,11 @@ fn evidence(old: &Workflow, new: &Workflow, name: &str, gate: &Gate) -> Result<E
         (_, GateKind::Approval(_)) => {
             return Err("it asks people; what they would have said is not recorded".to_owned());
         }
+        (_, GateKind::Signal(_)) => {
+            return Err(
+                "it waits for what is posted; what would have been posted otherwise is not recorded".to_owned(),
+            );
+        }
         (_, GateKind::Window(_)) => return Err("it asks the clock, which leaves no readings".to_owned()),
         (_, GateKind::NotYet { kind, .. }) => return Err(format!("gates of kind `{kind}` cannot be judged yet")),
         (GateKind::Metric(before), GateKind::Metric(after)) => same_metric(old, new, before, after)?,

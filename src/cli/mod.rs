@@ -78,6 +78,7 @@ verbs! {
     retry Retry
     skip Skip
     promote Promote
+    signal Signal
     // A server.
     serve Serve
     submit Submit

@@ -6,7 +6,7 @@ use meridian_engine::run::state::{GateState, Life, NodeState, RegionLife, Run, S
 use meridian_engine::run::verdict::Level;
 use meridian_workflows::plan::{GateId, NodeId, NodeKind};
 use meridian_workflows::share::Share;
-use meridian_workflows::workflow::{Approval, GateKind};
+use meridian_workflows::workflow::{Approval, GateKind, SignalGate};
 
 use super::clock;
 use super::ink::tame;
@@ -279,6 +279,7 @@ impl<'a> Waiting<'a> {
                 .who("Nobody needs to act; a person may leave the gate out.")
                 .command(self.command(&format!("skip {} {name} --reason WHY", self.run.id())))
             }
+            GateKind::Signal(signal) => self.signal(id, slot, name, signal)?,
             GateKind::Metric(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
@@ -336,6 +337,39 @@ impl<'a> Waiting<'a> {
         Some(
             wait.command(self.command(&format!("approve {run} {name} --as NAME{role}")))
                 .command(self.command(&format!("reject {run} {name} --as NAME{role}"))),
+        )
+    }
+
+    fn signal(&self, id: NodeId, slot: &GateState, name: &str, signal: &SignalGate) -> Option<Wait> {
+        let asked = slot.signal.as_ref()?;
+        let run = self.run.id();
+        let posted = match &asked.posted {
+            Some(posted) => format!(
+                "{} posted that it failed ({})",
+                tame(&posted.by.name),
+                tame(&posted.because)
+            ),
+            None => "nobody has posted it".to_owned(),
+        };
+        let expiry = asked.expiry.filter(|_| asked.posted.is_none());
+        let brief = format!("waits for signal {}", signal.name);
+        let what = format!("waits for the signal `{}` of the gate `{name}`: {posted}", signal.name);
+        let node = &self.run.plan().node(id).key;
+        let command = match &signal.accept {
+            Some(_) => format!("signal {run} {} --node {node} --payload JSON", signal.name),
+            None => format!("signal {run} {} --node {node} --passed", signal.name),
+        };
+        let who = match &signal.accept {
+            Some(accept) => format!("A system outside posts it; it passes where `{}`.", tame(accept)),
+            None => "A system outside posts it, as passed or failed.".to_owned(),
+        };
+        Some(
+            Wait::new(Some(id), Urgency::Person, brief, what)
+                .since(Some(asked.asked_at))
+                .until(expiry.and_then(|expiry| expiry.ends_at()), "then it expires")
+                .who(who)
+                .command(self.command(&command))
+                .command(self.command(&format!("skip {run} {name} --reason WHY"))),
         )
     }
 

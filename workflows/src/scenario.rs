@@ -131,14 +131,24 @@ pub struct Act {
 pub enum Deed {
     Approve(GateId),
     Reject(GateId),
-    Pause { freeze_bake: bool },
+    Pause {
+        freeze_bake: bool,
+    },
     Resume,
     Promote(RegionId),
     SkipGate(GateId),
     SkipStage(NodeId),
     Abort,
     Rollback,
-    Retry { from_start: bool },
+    Retry {
+        from_start: bool,
+    },
+    /// A system outside posts what this gate waits for.
+    Signal {
+        gate: GateId,
+        passed: Option<bool>,
+        payload: Option<serde_json::Value>,
+    },
 }
 
 /// When something of the script happens.

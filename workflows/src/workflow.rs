@@ -193,6 +193,7 @@ pub enum GateKind {
     Metric(MetricGate),
     Approval(Approval),
     Window(Window),
+    Signal(SignalGate),
     Http(HttpGate),
     Command(CommandGate),
     Compare(CompareGate),
@@ -213,6 +214,7 @@ impl GateKind {
             GateKind::Metric(_) => "metric",
             GateKind::Approval(_) => "approval",
             GateKind::Window(_) => "window",
+            GateKind::Signal(_) => "signal",
             GateKind::Http(_) => "http",
             GateKind::Command(_) => "command",
             GateKind::Compare(_) => "compare",
@@ -241,6 +243,7 @@ impl GateKind {
             }
             GateKind::Approval(_)
             | GateKind::Window(_)
+            | GateKind::Signal(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health
@@ -257,6 +260,7 @@ impl GateKind {
             GateKind::Budget(gate) => gate.burn.is_some(),
             GateKind::Approval(_)
             | GateKind::Window(_)
+            | GateKind::Signal(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health
@@ -274,6 +278,7 @@ impl GateKind {
             | GateKind::Budget(_)
             | GateKind::Approval(_)
             | GateKind::Window(_)
+            | GateKind::Signal(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health
@@ -283,7 +288,7 @@ impl GateKind {
 
     /// Whether the core judges it alone, from people and time; every other kind asks the world.
     pub fn is_judged_in_the_core(&self) -> bool {
-        matches!(self, GateKind::Approval(_) | GateKind::Window(_))
+        matches!(self, GateKind::Approval(_) | GateKind::Window(_) | GateKind::Signal(_))
     }
 }
 
@@ -444,6 +449,20 @@ pub struct Approval {
     pub on_expiry: Policy,
     /// Whether the person who started the run may approve.
     pub starter_may_approve: bool,
+}
+
+/// A system outside says how it went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalGate {
+    /// The name under which it is posted.
+    pub name: String,
+    /// CEL over `payload` (JSON); must be true to pass. None: the post itself says passed or failed.
+    pub accept: Option<String>,
+    /// Counted from the moment of asking; none = never.
+    pub expires: Option<Duration>,
+    /// What silence leads to; never advances.
+    pub on_expiry: Policy,
 }
 
 /// Opening hours. Empty `days` means every day; no `from`/`to` means the whole day; `to` before `from` crosses midnight.

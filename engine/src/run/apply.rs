@@ -66,6 +66,8 @@ impl Run {
             | Event::ApprovalAsked { .. }
             | Event::Approved { .. }
             | Event::Rejected { .. }
+            | Event::SignalAwaited { .. }
+            | Event::SignalPosted { .. }
             | Event::GateJudged { .. }
             | Event::GateSkipped { .. } => self.apply_to_gate(event),
             Event::RegionObserved { .. }

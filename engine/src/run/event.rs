@@ -192,6 +192,23 @@ pub enum Event {
         comment: Option<String>,
         at: Timestamp,
     },
+    /// A signal gate asks; it expires `expires` after asking, pauses not counted.
+    SignalAwaited {
+        node: NodeId,
+        place: Place,
+        gate: GateId,
+        expires: Option<Duration>,
+        at: Timestamp,
+    },
+    /// Bound to node and attempt by its place in the journal; the payload stands in the signal that was taken with it.
+    SignalPosted {
+        node: NodeId,
+        gate: GateId,
+        by: Person,
+        passed: bool,
+        because: String,
+        at: Timestamp,
+    },
     /// Judged from people and time alone: an approval that is complete, expired or rejected, a window that opened or closed.
     /// Looked at again at `next_at`.
     GateJudged {

@@ -182,6 +182,7 @@ impl Run {
             | GateKind::Command(_)
             | GateKind::Approval(_)
             | GateKind::Window(_)
+            | GateKind::Signal(_)
             | GateKind::Health
             | GateKind::NotYet { .. } => (WINDOW_MIN, since),
         };
@@ -342,7 +343,7 @@ impl Run {
 }
 
 impl Draft<'_> {
-    /// Approvals and windows of a place, judged from people and time. True when something has changed.
+    /// Approvals, signals and windows of a place, judged from people and time. True when something has changed.
     pub(in crate::run) fn judge_people_and_time(&mut self, id: NodeId, place: Place) -> bool {
         let plan = self.run.plan().clone();
         let gates: Vec<GateId> = self.run.node(id).gates_at(place).map(|slot| slot.gate).collect();
@@ -351,6 +352,7 @@ impl Draft<'_> {
             changed |= match &plan.gate(gate).1.kind {
                 GateKind::Approval(approval) => self.judge_approval(id, place, gate, approval),
                 GateKind::Window(window) => self.judge_window(id, place, gate, window),
+                GateKind::Signal(_) => self.judge_signal(id, place, gate),
                 GateKind::Metric(_)
                 | GateKind::Http(_)
                 | GateKind::Command(_)
@@ -434,7 +436,7 @@ impl Draft<'_> {
         )
     }
 
-    fn judge_if_new(
+    pub(in crate::run) fn judge_if_new(
         &mut self,
         id: NodeId,
         place: Place,

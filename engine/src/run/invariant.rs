@@ -4,14 +4,15 @@
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::{NodeId, NodeKind, RegionId};
+use meridian_workflows::workflow::GateKind;
 
 use super::effect::{DesiredState, Place};
 use super::event::{Ending, Event};
-use super::people;
 use super::reading::{Answer, Counts};
 use super::state::{GateState, Life, RegionLife, Resolved, Run, Standing};
 use super::verdict::Level;
 use super::wanted::wanted;
+use super::{people, posts};
 
 /// A broken promise, by its number in the design.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +37,7 @@ pub fn check_event(before: &Run, event: &Event, after: &Run, at: Timestamp) -> R
     share_stays_within_the_node(before, event)?;
     rollback_never_raises(before, event)?;
     only_evidence_passes(event)?;
+    only_a_post_passes_a_signal(before, event)?;
     gates_open_what_they_guard(before, event)?;
     one_tag_is_one_content(before, event)?;
     bakes_count_only_what_was_lived(before, event, after, at)
@@ -52,8 +54,10 @@ pub fn check_rest(run: &Run, now: Timestamp) -> Result<(), Violation> {
         return Ok(());
     }
     let owed = wanted(run, now);
-    let somebody_is_asked =
-        run.is_paused() || matches!(run.state.standing, Standing::Attention { .. }) || !people::waiting(run).is_empty();
+    let somebody_is_asked = run.is_paused()
+        || matches!(run.state.standing, Standing::Attention { .. })
+        || !people::waiting(run).is_empty()
+        || !posts::awaited(run).is_empty();
     if owed.effects.is_empty() && owed.wake.is_none() && !somebody_is_asked && run.state.submitted_at.is_some() {
         return broken(
             4,
@@ -190,6 +194,31 @@ fn only_evidence_passes(event: &Event) -> Result<(), Violation> {
     };
     if judgement.is_pass() && !is_evidence {
         return broken(6, format!("a gate passes without evidence: {:?}", reading.answer));
+    }
+    Ok(())
+}
+
+/// 6, of signals: silence is never a pass.
+fn only_a_post_passes_a_signal(before: &Run, event: &Event) -> Result<(), Violation> {
+    let Event::GateJudged {
+        node,
+        place,
+        gate,
+        judgement,
+        ..
+    } = event
+    else {
+        return Ok(());
+    };
+    let (name, definition) = before.plan.gate(*gate);
+    let signal = before
+        .node(*node)
+        .gate(*place, *gate)
+        .and_then(|slot| slot.signal.as_ref());
+    let posted = signal.and_then(|signal| signal.posted.as_ref());
+    let is_signal = matches!(definition.kind, GateKind::Signal(_));
+    if is_signal && judgement.is_pass() && !posted.is_some_and(|posted| posted.passed) {
+        return broken(6, format!("`{name}` passes, and nobody has posted so"));
     }
     Ok(())
 }

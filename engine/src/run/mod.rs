@@ -16,7 +16,10 @@ pub mod invariant;
 pub mod judge;
 pub mod mutant;
 mod outcome;
+#[cfg(test)]
+mod outside;
 pub mod people;
+pub mod posts;
 mod progress;
 pub mod reading;
 mod rollback;

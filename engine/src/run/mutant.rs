@@ -50,12 +50,14 @@ pub enum Mutant {
     IgnoresMaxParallel,
     /// What is left out before its turn lets its children go on before theirs.
     IgnoresParents,
+    /// A signal that nobody has posted in time passes.
+    PassesSilence,
     /// The same tag may be different content in two regions.
     IgnoresDigests,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 23] = [
+    pub const ALL: [Mutant; 24] = [
         Mutant::SkipsGate,
         Mutant::PassesNan,
         Mutant::PassesNoData,
@@ -79,6 +81,7 @@ impl Mutant {
         Mutant::IgnoresMaxParallel,
         Mutant::IgnoresParents,
         Mutant::IgnoresDigests,
+        Mutant::PassesSilence,
     ];
 }
 

@@ -245,6 +245,8 @@ pub struct GateState {
     /// A person has answered this gate's question; its judgement acts again only after it has recovered once.
     pub is_excused: bool,
     pub approval: Option<ApprovalState>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<SignalState>,
 }
 
 /// The newest judgement, and what it was made of.
@@ -264,6 +266,26 @@ pub struct ApprovalState {
     pub expiry: Option<Countdown>,
     pub approved_by: Vec<Person>,
     pub rejected_by: Option<Person>,
+}
+
+/// A signal gate that has asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalState {
+    pub asked_at: Timestamp,
+    pub expiry: Option<Countdown>,
+    /// The newest post.
+    pub posted: Option<SignalPost>,
+}
+
+/// What was posted, and what the gate made of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalPost {
+    pub by: Person,
+    pub passed: bool,
+    pub because: String,
+    pub at: Timestamp,
 }
 
 /// One region.
@@ -504,6 +526,7 @@ impl GateState {
             is_skipped: false,
             is_excused: false,
             approval: None,
+            signal: None,
         }
     }
 

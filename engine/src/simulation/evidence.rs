@@ -45,6 +45,7 @@ impl Asked<'_> {
             GateKind::Metric(_)
             | GateKind::Approval(_)
             | GateKind::Window(_)
+            | GateKind::Signal(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::NotYet { .. } => None,

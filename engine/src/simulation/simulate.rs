@@ -1,6 +1,6 @@
 //! Drives a run through virtual time: what is wanted is answered after a while, and time moves to the next thing that happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -26,8 +26,9 @@ use crate::run::effect::{Arms, Ask, Effect, EffectKey, Outcome, Place, Progress}
 use crate::run::entry::{Broken, Entry, Hash};
 use crate::run::event::Event;
 use crate::run::people::{Waiting, waiting};
+use crate::run::posts::awaited;
 use crate::run::reading::{Answer, Reading};
-use crate::run::signal::{Person, Request, Signal};
+use crate::run::signal::{Person, Posted, Request, Signal, Skip};
 use crate::run::state::{Life, Run, RunId, Standing};
 use crate::run::wanted::wanted;
 
@@ -271,13 +272,16 @@ impl<'a> Simulation<'a> {
         let Some(after) = self.script.people.approve_after else {
             return;
         };
-        let asked = waiting(&self.run);
-        self.coming
-            .retain(|key, _| asked.iter().any(|waiting| (waiting.node, waiting.gate) == *key));
-        for waiting in asked {
-            self.coming
-                .entry((waiting.node, waiting.gate))
-                .or_insert(after.after(self.now));
+        let questions = waiting(&self.run)
+            .into_iter()
+            .map(|waiting| (waiting.node, waiting.gate));
+        let signals = awaited(&self.run)
+            .into_iter()
+            .map(|awaited| (awaited.node, Some(awaited.gate)));
+        let asked: BTreeSet<(NodeId, Option<GateId>)> = questions.chain(signals).collect();
+        self.coming.retain(|key, _| asked.contains(key));
+        for key in asked {
+            self.coming.entry(key).or_insert(after.after(self.now));
         }
     }
 
@@ -316,8 +320,10 @@ impl<'a> Simulation<'a> {
             let asked = waiting(&self.run)
                 .into_iter()
                 .find(|waiting| (waiting.node, waiting.gate) == key);
-            if let Some(waiting) = asked {
-                self.answer(waiting);
+            match (asked, key) {
+                (Some(waiting), _) => self.answer(waiting),
+                (None, (node, Some(gate))) => self.post(node, gate),
+                (None, (_, None)) => {}
             }
             return;
         }
@@ -356,6 +362,39 @@ impl<'a> Simulation<'a> {
                 return;
             }
         }
+    }
+
+    /// The system that a gate waits for says that all is well. What `accept` would like to read nobody can make up: such a gate
+    /// is left out, which the timeline shows.
+    fn post(&mut self, node: NodeId, gate: GateId) {
+        let (name, definition) = self.plan.gate(gate);
+        let GateKind::Signal(signal) = &definition.kind else {
+            return;
+        };
+        let rejects = self.script.people.reject.iter().any(|rejected| rejected == name);
+        let node = Some(self.plan.node(node).key.clone());
+        let ask = if signal.accept.is_some() && !rejects {
+            Request::Skip {
+                what: Skip::Gate {
+                    gate: name.to_owned(),
+                    node,
+                },
+                reason: "simulated: only a scenario can say what payload is posted".to_owned(),
+            }
+        } else {
+            Request::Signal(Posted {
+                name: signal.name.clone(),
+                node,
+                passed: Some(!rejects),
+                payload: None,
+            })
+        };
+        self.signals += 1;
+        self.step(Input::Signal(Signal {
+            id: format!("simulated-{}", self.signals),
+            by: Person::unauthenticated("outside", Vec::new()),
+            ask,
+        }));
     }
 
     fn outcome(&mut self, effect: &Effect) -> Outcome {
@@ -452,7 +491,7 @@ impl<'a> Simulation<'a> {
                 | GateKind::Trend(_)
                 | GateKind::Budget(_)
                 | GateKind::Health => true,
-                GateKind::Approval(_) | GateKind::Window(_) | GateKind::NotYet { .. } => false,
+                GateKind::Approval(_) | GateKind::Window(_) | GateKind::Signal(_) | GateKind::NotYet { .. } => false,
             })
     }
 

@@ -187,6 +187,8 @@ impl Timeline {
                 format!("rollback asked by {by}{}", quoted(reason.as_deref())),
             ),
             Request::Retry { reason, .. } => (Sign::Move, format!("retry asked by {by}{}", quoted(reason.as_deref()))),
+            // What it comes to has an event of its own.
+            Request::Signal(_) => return None,
             Request::Supersede { by_run } => (Sign::Back, format!("superseded by run {}", tame(by_run))),
         };
         Some(Said {
@@ -328,6 +330,15 @@ impl Timeline {
                 let text = format!("waits for approval {}{until}", self.gate(*gate));
                 Some(self.at_node(Sign::Ask, *node, text))
             }
+            Event::SignalAwaited {
+                node, gate, expires, ..
+            } => {
+                let until = expires.map_or(String::new(), |expires| {
+                    format!(", expires in {}", clock::length(expires))
+                });
+                let text = format!("waits for signal {}{until}", self.gate(*gate));
+                Some(self.at_node(Sign::Ask, *node, text))
+            }
             Event::GateSkipped {
                 node, gate, by, reason, ..
             } => {
@@ -352,11 +363,12 @@ impl Timeline {
             Level::Pass => {
                 let is_first = self.sentences.insert((node, gate), because.clone()).is_none();
                 let was_bad = self.breached.remove(&key).is_some();
-                let is_news = was_bad || (is_first && place != Place::Watch && self.asks_the_world(gate));
+                let is_told = self.asks_the_world(gate) || matches!(self.plan.gate(gate).1.kind, GateKind::Signal(_));
+                let is_news = was_bad || (is_first && place != Place::Watch && is_told);
                 return is_news.then(|| self.at_node(Sign::Good, node, because));
             }
-            // An approval that waits has said so when it asked.
-            Level::Pending if self.is_approval(gate) => return None,
+            // What waits for somebody has said so when it asked.
+            Level::Pending if self.is_answered(gate) => return None,
             // Too early to say anything, and so nothing is said. A window that is closed says when it opens.
             Level::Pending if self.asks_the_world(gate) => return None,
             // A person's no has a line of its own.
@@ -368,8 +380,8 @@ impl Timeline {
         is_news.then(|| self.at_node(sign, node, because))
     }
 
-    fn is_approval(&self, gate: GateId) -> bool {
-        matches!(self.plan.gate(gate).1.kind, GateKind::Approval(_))
+    fn is_answered(&self, gate: GateId) -> bool {
+        matches!(self.plan.gate(gate).1.kind, GateKind::Approval(_) | GateKind::Signal(_))
     }
 
     /// Windows are told when they hold something up, approvals by what people say.

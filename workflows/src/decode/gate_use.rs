@@ -99,7 +99,8 @@ fn fits(name: &str, place: &Place, using: Use, gates: &GateNames<'_>, cx: &mut C
         (GateKind::Window(_), Use::Watch) => {
             Some("a window that closes never interrupts a stage, it only guards the next rise")
         }
-        (GateKind::Approval(_) | GateKind::Window(_), Use::Before | Use::After)
+        (GateKind::Signal(_), Use::Watch) => Some("it is posted once, so nothing would vouch for the bake between"),
+        (GateKind::Approval(_) | GateKind::Window(_) | GateKind::Signal(_), Use::Before | Use::After)
         | (
             GateKind::Metric(_)
             | GateKind::Http(_)

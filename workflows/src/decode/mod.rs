@@ -28,6 +28,7 @@ mod release;
 mod scenario;
 pub mod schema;
 mod shape;
+mod signal;
 mod stage;
 mod strategy;
 mod substitution;

@@ -36,10 +36,10 @@ pub fn vocabulary() -> Vocabulary {
         key("promotion", false),
     ];
     let available = [
-        "metric", "approval", "window", "http", "command", "compare", "trend", "budget", "health",
+        "metric", "approval", "window", "http", "command", "compare", "trend", "budget", "health", "signal",
     ]
     .map(kind(Availability::Available));
-    let later = ["signal", "completed", "lock"].map(kind(Availability::NotYet));
+    let later = ["completed", "lock"].map(kind(Availability::NotYet));
     Vocabulary {
         providers: vec![
             provider("sandbox", Availability::Available, &[], |_| Ok(mirroring(1))),

@@ -221,6 +221,7 @@ fn replies(node: &Node, cast: &Cast<'_>, cx: &mut Context<'_>) -> Vec<Reply> {
 fn is_asked(gate: GateId, name: &str, place: &Place, cast: &Cast<'_>, cx: &mut Context<'_>) -> bool {
     let hint = match cast.kind_of(gate) {
         Some(GateKind::Approval(_)) => "people answer it: write `people: [{approve: …}]`",
+        Some(GateKind::Signal(_)) => "somebody posts it: write `people: [{signal: …}]`",
         Some(GateKind::Window(_)) => "the clock answers it: `start` says when the run begins",
         Some(GateKind::Metric(_) | GateKind::Compare(_) | GateKind::Trend(_) | GateKind::Budget(_)) => {
             "it reads a metric: say under `metrics` what that does"
