@@ -84,7 +84,7 @@ const GATES: &[(&str, Availability)] = &[
     ("health", Available),
     ("signal", Available),
     ("completed", NotYet),
-    ("lock", NotYet),
+    ("lock", Available),
 ];
 
 const NOTIFIERS: &[(&str, Availability)] = &[

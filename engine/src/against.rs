@@ -154,6 +154,9 @@ fn evidence(old: &Workflow, new: &Workflow, name: &str, gate: &Gate) -> Result<E
         (_, GateKind::Approval(_)) => {
             return Err("it asks people; what they would have said is not recorded".to_owned());
         }
+        (_, GateKind::Lock(_)) => {
+            return Err("it asks for a lock; who else would have held it is not recorded".to_owned());
+        }
         (_, GateKind::Signal(_)) => {
             return Err(
                 "it waits for what is posted; what would have been posted otherwise is not recorded".to_owned(),

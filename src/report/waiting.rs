@@ -280,6 +280,7 @@ impl<'a> Waiting<'a> {
                 .command(self.command(&format!("skip {} {name} --reason WHY", self.run.id())))
             }
             GateKind::Signal(signal) => self.signal(id, slot, name, signal)?,
+            GateKind::Lock(lock) => self.lock(id, name, &lock.name, said),
             GateKind::Metric(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
@@ -371,6 +372,32 @@ impl<'a> Waiting<'a> {
                 .command(self.command(&command))
                 .command(self.command(&format!("skip {run} {name} --reason WHY"))),
         )
+    }
+
+    fn lock(&self, id: NodeId, gate: &str, name: &str, said: Option<String>) -> Wait {
+        let skip = self.command(&format!("skip {} {gate} --reason WHY", self.run.id()));
+        let lock = self.run.lock(name);
+        let Some((lock, waits)) = lock.and_then(|lock| Some((lock, lock.waits.as_ref()?))) else {
+            let why = said.unwrap_or_else(|| "not asked for yet".to_owned());
+            let what = format!("waits for the lock `{name}`: {why}");
+            return Wait::new(Some(id), Urgency::Waiting, format!("lock {name}: {why}"), what).command(skip);
+        };
+        let by = tame(&waits.by);
+        let place = match waits.ahead {
+            1 => format!("run {by} has it, this run is next"),
+            ahead => format!("run {by} has it or is to have it next, {ahead} runs are before this one"),
+        };
+        Wait::new(
+            Some(id),
+            Urgency::Waiting,
+            format!("waits for lock {name}, which {by} has"),
+            format!("waits for the lock `{name}`: {place}"),
+        )
+        .since(Some(lock.sought_at))
+        .until(lock.again_at, "then it asks again")
+        .who("It goes on by itself when the lock is free; what the other run waits for is told by the first command.")
+        .command(self.command(&format!("why {by}")))
+        .command(skip)
     }
 
     fn moving(&self, id: NodeId, node: &NodeState) -> Wait {

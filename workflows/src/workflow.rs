@@ -194,6 +194,7 @@ pub enum GateKind {
     Approval(Approval),
     Window(Window),
     Signal(SignalGate),
+    Lock(LockGate),
     Http(HttpGate),
     Command(CommandGate),
     Compare(CompareGate),
@@ -215,6 +216,7 @@ impl GateKind {
             GateKind::Approval(_) => "approval",
             GateKind::Window(_) => "window",
             GateKind::Signal(_) => "signal",
+            GateKind::Lock(_) => "lock",
             GateKind::Http(_) => "http",
             GateKind::Command(_) => "command",
             GateKind::Compare(_) => "compare",
@@ -244,6 +246,7 @@ impl GateKind {
             GateKind::Approval(_)
             | GateKind::Window(_)
             | GateKind::Signal(_)
+            | GateKind::Lock(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health
@@ -261,6 +264,7 @@ impl GateKind {
             GateKind::Approval(_)
             | GateKind::Window(_)
             | GateKind::Signal(_)
+            | GateKind::Lock(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health
@@ -279,6 +283,7 @@ impl GateKind {
             | GateKind::Approval(_)
             | GateKind::Window(_)
             | GateKind::Signal(_)
+            | GateKind::Lock(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health
@@ -288,7 +293,10 @@ impl GateKind {
 
     /// Whether the core judges it alone, from people and time; every other kind asks the world.
     pub fn is_judged_in_the_core(&self) -> bool {
-        matches!(self, GateKind::Approval(_) | GateKind::Window(_) | GateKind::Signal(_))
+        matches!(
+            self,
+            GateKind::Approval(_) | GateKind::Window(_) | GateKind::Signal(_) | GateKind::Lock(_)
+        )
     }
 }
 
@@ -463,6 +471,14 @@ pub struct SignalGate {
     pub expires: Option<Duration>,
     /// What silence leads to; never advances.
     pub on_expiry: Policy,
+}
+
+/// What only one run may do at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockGate {
+    /// Across all workflows of a store.
+    pub name: String,
 }
 
 /// Opening hours. Empty `days` means every day; no `from`/`to` means the whole day; `to` before `from` crosses midnight.

@@ -228,6 +228,37 @@ pub enum Event {
         at: Timestamp,
     },
 
+    // --- locks ---
+    /// Everything else before a node is open: the store is asked for the lock of a gate.
+    LockSought {
+        lock: String,
+        gate: GateId,
+        at: Timestamp,
+    },
+    /// `by` has it, or is to have it next; asked again at `again_at`.
+    LockBusy {
+        lock: String,
+        by: String,
+        ahead: u32,
+        at: Timestamp,
+        again_at: Timestamp,
+    },
+    /// `number` rises whenever a run takes the lock.
+    LockTaken {
+        lock: String,
+        number: u64,
+        at: Timestamp,
+    },
+    /// It is needed no more, and is to be given back; or its queue is left.
+    LockDropped {
+        lock: String,
+        at: Timestamp,
+    },
+    LockReleased {
+        lock: String,
+        at: Timestamp,
+    },
+
     // --- regions ---
     /// What served when the run opened the region, and what the release resolved to.
     RegionObserved {

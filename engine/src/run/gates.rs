@@ -183,6 +183,7 @@ impl Run {
             | GateKind::Approval(_)
             | GateKind::Window(_)
             | GateKind::Signal(_)
+            | GateKind::Lock(_)
             | GateKind::Health
             | GateKind::NotYet { .. } => (WINDOW_MIN, since),
         };
@@ -343,7 +344,7 @@ impl Run {
 }
 
 impl Draft<'_> {
-    /// Approvals, signals and windows of a place, judged from people and time. True when something has changed.
+    /// Approvals, signals, locks and windows of a place, judged from people and time. True when something has changed.
     pub(in crate::run) fn judge_people_and_time(&mut self, id: NodeId, place: Place) -> bool {
         let plan = self.run.plan().clone();
         let gates: Vec<GateId> = self.run.node(id).gates_at(place).map(|slot| slot.gate).collect();
@@ -353,6 +354,7 @@ impl Draft<'_> {
                 GateKind::Approval(approval) => self.judge_approval(id, place, gate, approval),
                 GateKind::Window(window) => self.judge_window(id, place, gate, window),
                 GateKind::Signal(_) => self.judge_signal(id, place, gate),
+                GateKind::Lock(_) => self.judge_lock(id, place, gate),
                 GateKind::Metric(_)
                 | GateKind::Http(_)
                 | GateKind::Command(_)

@@ -38,6 +38,7 @@ pub fn check_event(before: &Run, event: &Event, after: &Run, at: Timestamp) -> R
     rollback_never_raises(before, event)?;
     only_evidence_passes(event)?;
     only_a_post_passes_a_signal(before, event)?;
+    locks_are_held_while_they_guard(before, event)?;
     gates_open_what_they_guard(before, event)?;
     one_tag_is_one_content(before, event)?;
     bakes_count_only_what_was_lived(before, event, after, at)
@@ -221,6 +222,44 @@ fn only_a_post_passes_a_signal(before: &Run, event: &Event) -> Result<(), Violat
         return broken(6, format!("`{name}` passes, and nobody has posted so"));
     }
     Ok(())
+}
+
+/// 1, of locks: nothing begins under a lock that the run does not hold, and none is given back while its region-phase goes on.
+fn locks_are_held_while_they_guard(before: &Run, event: &Event) -> Result<(), Violation> {
+    let lock_of = |slot: &GateState| match &before.plan.gate(slot.gate).1.kind {
+        GateKind::Lock(lock) if !slot.is_skipped && !slot.is_excused => Some(&lock.name),
+        _ => None,
+    };
+    match event {
+        Event::NodeStarted { node, .. } | Event::NodePassed { node, .. } => {
+            let is_barrier = matches!(before.plan.node(*node).kind, NodeKind::Phase);
+            let begins = matches!(event, Event::NodeStarted { .. }) || is_barrier;
+            let slots = before.node(*node).gates_at(Place::Before).filter(|_| begins);
+            let acting = slots.filter(|slot| !before.plan.gate(slot.gate).1.dry_run);
+            let free = acting.filter_map(lock_of).find(|name| {
+                let lock = before.state.locks.get(*name);
+                !lock.is_some_and(|lock| lock.number.is_some() && !lock.is_leaving)
+            });
+            free.map_or(Ok(()), |name| {
+                let key = &before.plan.node(*node).key;
+                broken(1, format!("{key} begins without the lock `{name}`"))
+            })
+        }
+        Event::LockDropped { lock, .. } => {
+            let works = |id: NodeId| before.node(id).life.is_under_way();
+            let guarded = before.plan.nodes().find(|(id, _)| {
+                let mut slots = before.node(*id).gates_at(Place::Before);
+                works(*id) && slots.any(|slot| lock_of(slot) == Some(lock))
+            });
+            guarded.map_or(Ok(()), |(_, node)| {
+                broken(
+                    1,
+                    format!("the lock `{lock}` is given back while {} is at work", node.key),
+                )
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// 1 and 6, further on: a bake ends and a node passes only while its gates hold.

@@ -14,6 +14,7 @@ mod found;
 pub mod gates;
 pub mod invariant;
 pub mod judge;
+pub mod locks;
 pub mod mutant;
 mod outcome;
 #[cfg(test)]

@@ -52,12 +52,16 @@ pub enum Mutant {
     IgnoresParents,
     /// A signal that nobody has posted in time passes.
     PassesSilence,
+    /// A lock that another run has opens its gate.
+    IgnoresLocks,
+    /// A lock is given back as soon as its node has begun.
+    DropsLockEarly,
     /// The same tag may be different content in two regions.
     IgnoresDigests,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 24] = [
+    pub const ALL: [Mutant; 26] = [
         Mutant::SkipsGate,
         Mutant::PassesNan,
         Mutant::PassesNoData,
@@ -82,6 +86,8 @@ impl Mutant {
         Mutant::IgnoresParents,
         Mutant::IgnoresDigests,
         Mutant::PassesSilence,
+        Mutant::IgnoresLocks,
+        Mutant::DropsLockEarly,
     ];
 }
 

@@ -1,14 +1,16 @@
 //! Stories of gates that wait for what happens outside the run: posted signals, locks, other runs.
 
-use meridian_workflows::workflow::{GateKind, Policy, SignalGate, Workflow};
+use meridian_workflows::workflow::{GateKind, LockGate, Policy, Scope, SignalGate, Workflow};
 use serde_json::json;
 
 use super::decide::Input;
+use super::effect::{Ask, Outcome, Progress};
 use super::event::{Ending, Event};
-use super::signal::{Person, Posted, Request, Signal};
+use super::signal::{Person, Posted, Request, Signal, Skip};
 use super::state::Life;
 use super::stories::{approve, attention, finished, pause};
-use super::story::{Story, gate, secs, submitted, watched, workflow};
+use super::story::{Story, approval, gate, secs, submitted, watched, workflow};
+use super::wanted::wanted;
 
 const STAGE: &str = "stage:only/west/100%";
 
@@ -247,4 +249,163 @@ fn several_nodes_that_wait_for_one_signal_are_told_apart() {
     story.ask("ci", &[], one).unwrap();
     assert_eq!(story.life("stage:only/east/100%"), Life::Moving);
     assert_eq!(story.life(STAGE), Life::Waiting);
+}
+
+fn locked(phase: &[&str], stage: &[&str]) -> Workflow {
+    let mut workflow = workflow(&[("small", &["west"]), ("large", &["east"])], &["10%", "100%"]);
+    for name in phase.iter().chain(stage) {
+        let kind = GateKind::Lock(LockGate {
+            name: format!("{name}-lock"),
+        });
+        workflow.gates.insert((*name).to_owned(), gate(kind));
+    }
+    workflow.phases[0]
+        .before
+        .extend(phase.iter().map(|name| (*name).to_owned()));
+    workflow.phases[0].stages[0]
+        .before
+        .extend(stage.iter().map(|name| (*name).to_owned()));
+    workflow
+}
+
+fn locks(story: &Story) -> Vec<String> {
+    let told = story.events.iter().filter_map(|event| match event {
+        Event::LockTaken { lock, .. } => Some(format!("takes {lock}")),
+        Event::LockDropped { lock, .. } => Some(format!("gives {lock}")),
+        Event::NodeStarted { node, .. } | Event::NodePassed { node, .. } => {
+            Some(story.run.plan().node(*node).key.clone()).filter(|key| key.starts_with("close") || key.contains("10%"))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_lock_is_held_from_its_stage_to_the_regions_close() {
+    let mut story = submitted(locked(&[], &["db"]));
+    story.locks.insert("db-lock".into(), "other-0007".into());
+    story.live(secs(30));
+    assert_eq!(story.life("stage:small/west/10%"), Life::Waiting);
+    let waits = story.run.lock("db-lock").and_then(|lock| lock.waits.clone());
+    assert_eq!(waits.map(|waits| waits.by), Some("other-0007".to_owned()));
+    story.locks.clear();
+    story.until("close:small/west", Life::Passed);
+    assert_eq!(
+        locks(&story)[..6],
+        [
+            "takes db-lock",
+            "stage:small/west/10%",
+            "stage:small/west/10%",
+            "close:small/west",
+            "close:small/west",
+            "gives db-lock"
+        ]
+    );
+    story.live(secs(200));
+    assert_eq!(finished(&story), Some(Ending::Promoted));
+    assert!(story.run.state().locks.is_empty());
+}
+
+#[test]
+fn a_phases_lock_is_held_until_its_regions_have_closed() {
+    let mut story = submitted(locked(&["db"], &[]));
+    story.until("close:small/west", Life::Baking);
+    assert!(story.run.lock("db-lock").is_some_and(|lock| lock.is_held()));
+    story.until("close:small/west", Life::Passed);
+    assert!(story.run.lock("db-lock").is_none());
+}
+
+#[test]
+fn locks_are_asked_for_last_and_in_the_order_of_their_names() {
+    let mut workflow = locked(&[], &["db", "cache"]);
+    workflow
+        .gates
+        .insert("cab".into(), gate(GateKind::Approval(approval(1))));
+    workflow.phases[0].stages[0].before.push("cab".into());
+    let mut story = submitted(workflow);
+    story.locks.insert("db-lock".into(), "other-0007".into());
+    story.live(secs(60));
+    assert!(story.run.state().locks.is_empty(), "people are still asked");
+    story.ask("bo", &["sre"], approve()).unwrap();
+    story.live(secs(60));
+    assert_eq!(locks(&story)[..1], ["takes cache-lock"]);
+    assert!(story.run.lock("db-lock").is_some_and(|lock| !lock.is_held()));
+    // A pause lets others go first: nothing is kept that cannot be used.
+    story.ask("bo", &[], pause()).unwrap();
+    story.live(secs(1));
+    assert!(story.run.state().locks.is_empty());
+    story.locks.clear();
+    story.ask("bo", &[], Request::Resume).unwrap();
+    story.live(secs(200));
+    assert_eq!(finished(&story), Some(Ending::Promoted));
+}
+
+#[test]
+fn a_lock_is_kept_through_a_rollback_and_given_back_with_the_targets() {
+    let mut story = submitted(watched(locked(&[], &["db"])));
+    story.until("stage:small/west/100%", Life::Baking);
+    story.error_rate = Some(1.0);
+    story.progress.insert("west".into(), Progress::Moving { why: None });
+    story.live(secs(20));
+    assert!(story.run.lock("db-lock").is_some_and(|lock| lock.is_held()));
+    story.progress.clear();
+    story.live(secs(60));
+    assert_eq!(finished(&story), Some(Ending::RolledBack));
+    assert!(story.run.state().locks.is_empty());
+}
+
+#[test]
+fn a_lock_is_kept_while_the_run_needs_attention() {
+    let mut workflow = watched(locked(&[], &["db"]));
+    workflow.rollback.scope = Scope::Stage;
+    let mut story = submitted(workflow);
+    story.until("stage:small/west/100%", Life::Baking);
+    story.error_rate = Some(1.0);
+    story.live(secs(100));
+    assert!(attention(&story).is_some());
+    assert!(story.run.lock("db-lock").is_some_and(|lock| lock.is_held()));
+}
+
+#[test]
+fn an_answer_that_is_late_leaves_no_lock_behind() {
+    let mut story = submitted(locked(&[], &["db"]));
+    let lock = |story: &Story| {
+        let effects = wanted(&story.run, story.now).effects;
+        effects
+            .into_iter()
+            .find(|effect| matches!(effect.ask, Ask::Lock { .. }))
+    };
+    // Everything but the lock is answered.
+    while lock(&story).is_none() {
+        story.settle_once();
+    }
+    let asked = lock(&story).unwrap();
+    // Nobody wants it any more; the question is out all the same.
+    story.ask("bo", &[], pause()).unwrap();
+    assert_eq!(lock(&story).map(|effect| effect.key), Some(asked.key));
+    let outcome = Outcome::Locked { number: 3 };
+    let key = asked.key;
+    story.step(Input::Outcome { key, outcome }).unwrap();
+    story.live(secs(1));
+    assert!(story.has(|event| matches!(event, Event::LockReleased { .. })));
+    assert!(story.run.state().locks.is_empty());
+}
+
+#[test]
+fn a_lock_that_a_person_leaves_out_is_not_waited_for() {
+    let mut story = submitted(locked(&[], &["db"]));
+    story.locks.insert("db-lock".into(), "other-0007".into());
+    story.live(secs(30));
+    let skip = Request::Skip {
+        what: Skip::Gate {
+            gate: "db".into(),
+            node: None,
+        },
+        reason: "the other run is stuck".into(),
+    };
+    story.ask("bo", &[], skip).unwrap();
+    story.live(secs(1));
+    assert!(story.run.state().locks.is_empty(), "its place in the queue is given up");
+    story.live(secs(300));
+    assert_eq!(finished(&story), Some(Ending::Promoted));
 }

@@ -9,9 +9,9 @@ use super::decide::Draft;
 use super::effect::{DesiredState, Place};
 use super::event::{Ending, Event};
 use super::mutant::{Mutant, is_on};
-use super::rollback;
 use super::state::{Life, RegionLife, Run, Standing};
 use super::verdict::Verdict;
+use super::{locks, rollback};
 
 /// What a platform calls stuck must last this long before it counts: crash loops and pulls recover now and then.
 pub(in crate::run) const STUCK_GRACE: Duration = Duration::from_secs(30);
@@ -34,12 +34,17 @@ pub(in crate::run) fn settle(draft: &mut Draft<'_>) {
 fn step(draft: &mut Draft<'_>) -> bool {
     match draft.run.state.standing {
         Standing::Submitted | Standing::Finished { .. } => false,
-        Standing::RollingBack => rollback::advance(draft),
+        Standing::RollingBack => rollback::advance(draft) || locks::advance(draft),
         Standing::Running => {
-            rollback::advance(draft) || verdicts(draft) || forward(draft) || held_too_long(draft) || completed(draft)
+            rollback::advance(draft)
+                || verdicts(draft)
+                || locks::advance(draft)
+                || forward(draft)
+                || held_too_long(draft)
+                || completed(draft)
         }
         // What is under way is still watched: a breach rolls back however long a person takes.
-        Standing::Attention { .. } => rollback::advance(draft) || verdicts(draft),
+        Standing::Attention { .. } => rollback::advance(draft) || verdicts(draft) || locks::advance(draft),
     }
 }
 

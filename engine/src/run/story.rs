@@ -182,6 +182,8 @@ pub struct Story {
     shares: BTreeMap<u32, meridian_workflows::share::Share>,
     /// What the tag turns out to be, by region; regions that are not named do not tell.
     pub digests: BTreeMap<String, String>,
+    /// Locks that other runs hold, and which.
+    pub locks: BTreeMap<String, String>,
     signals: u32,
 }
 
@@ -197,6 +199,7 @@ pub fn submitted(workflow: Workflow) -> Story {
         orders: Vec::new(),
         shares: BTreeMap::new(),
         digests: BTreeMap::new(),
+        locks: BTreeMap::new(),
         signals: 0,
     };
     story
@@ -244,6 +247,14 @@ impl Story {
         match &effect.ask {
             Ask::Claim { .. } => Outcome::Claimed { claim: 1 },
             Ask::Release => Outcome::Released,
+            Ask::Lock { name } => match self.locks.get(name) {
+                Some(by) => Outcome::LockBusy {
+                    by: by.clone(),
+                    ahead: 1,
+                },
+                None => Outcome::Locked { number: 1 },
+            },
+            Ask::Unlock { .. } => Outcome::Unlocked,
             Ask::Observe { region } => Outcome::Observed(Observation {
                 serving: Some(Version::named("v1")),
                 candidate: Version::named("v2"),
@@ -282,6 +293,19 @@ impl Story {
                 })
             }
         }
+    }
+
+    /// Answers what is wanted first.
+    pub fn settle_once(&mut self) {
+        let Some(effect) = wanted(&self.run, self.now).effects.into_iter().next() else {
+            return;
+        };
+        let outcome = self.answer(&effect);
+        self.step(Input::Outcome {
+            key: effect.key,
+            outcome,
+        })
+        .unwrap();
     }
 
     /// Answers everything wanted now, until nothing is.

@@ -34,6 +34,7 @@ pub fn wanted(run: &Run, now: Timestamp) -> Wanted {
         for region in run.plan.region_ids() {
             list.region(region);
         }
+        list.locks();
         list.readings();
         list.waits();
     }
@@ -76,9 +77,26 @@ impl List<'_> {
         if self.run.state.submitted_at.is_some() && self.run.state.standing == Standing::Submitted {
             self.at(at, key, || Ask::Claim { only_if_newest: false });
         } else if is_finished && claim.number.is_some() {
+            // What a question for a lock comes to must be known before everything is given back.
+            if self.run.state.locks.values().any(|lock| lock.is_asked(self.now)) {
+                self.locks();
+                return;
+            }
             self.at(at, EffectKey::Release { round: claim.round }, || Ask::Release);
         } else if is_finished && claim.wanted_for.is_some() {
             self.at(at, key, || Ask::Claim { only_if_newest: true });
+        }
+    }
+
+    fn locks(&mut self) {
+        for (name, lock) in &self.run.state.locks {
+            let (gate, round, name) = (lock.gate, lock.round, name.clone());
+            let at = lock.again_at.unwrap_or(Timestamp::MIN);
+            if lock.is_leaving {
+                self.at(at, EffectKey::Unlock { gate, round }, || Ask::Unlock { name });
+            } else if lock.number.is_none() {
+                self.at(at, EffectKey::Lock { gate, round }, || Ask::Lock { name });
+            }
         }
     }
 

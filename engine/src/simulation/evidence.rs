@@ -46,6 +46,7 @@ impl Asked<'_> {
             | GateKind::Approval(_)
             | GateKind::Window(_)
             | GateKind::Signal(_)
+            | GateKind::Lock(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::NotYet { .. } => None,

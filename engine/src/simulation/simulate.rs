@@ -290,7 +290,9 @@ impl<'a> Simulation<'a> {
         let (region, call) = match ask {
             Ask::Observe { region } => (*region, Call::Observe),
             Ask::Ensure { region, .. } => (*region, Call::Ensure),
-            Ask::Claim { .. } | Ask::Release | Ask::Read { .. } => return Duration::ZERO,
+            Ask::Claim { .. } | Ask::Release | Ask::Lock { .. } | Ask::Unlock { .. } | Ask::Read { .. } => {
+                return Duration::ZERO;
+            }
         };
         self.troubles.lateness(&self.run, region, call, self.now)
     }
@@ -403,6 +405,14 @@ impl<'a> Simulation<'a> {
                 claim: self.run.state().claim.last.unwrap_or(0) + 1,
             },
             Ask::Release => Outcome::Released,
+            Ask::Lock { name } => match self.scene.lock_holder(name, self.now) {
+                Some(by) => Outcome::LockBusy {
+                    by: by.to_owned(),
+                    ahead: 1,
+                },
+                None => Outcome::Locked { number: 1 },
+            },
+            Ask::Unlock { .. } => Outcome::Unlocked,
             Ask::Observe { region } => {
                 if let Some(Met::Failure { error, lasting }) = self.trouble(*region, Call::Observe) {
                     return failed(error, lasting);
@@ -491,7 +501,11 @@ impl<'a> Simulation<'a> {
                 | GateKind::Trend(_)
                 | GateKind::Budget(_)
                 | GateKind::Health => true,
-                GateKind::Approval(_) | GateKind::Window(_) | GateKind::Signal(_) | GateKind::NotYet { .. } => false,
+                GateKind::Approval(_)
+                | GateKind::Window(_)
+                | GateKind::Signal(_)
+                | GateKind::Lock(_)
+                | GateKind::NotYet { .. } => false,
             })
     }
 

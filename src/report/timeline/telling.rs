@@ -360,6 +360,8 @@ impl Timeline {
         let key = (node, place, gate);
         let level = judgement.level();
         let sign = match level {
+            // A lock has lines of its own.
+            _ if matches!(self.plan.gate(gate).1.kind, GateKind::Lock(_)) => return None,
             Level::Pass => {
                 let is_first = self.sentences.insert((node, gate), because.clone()).is_none();
                 let was_bad = self.breached.remove(&key).is_some();
@@ -402,6 +404,39 @@ impl Timeline {
             Some(number) => format!("{name} {number}"),
             None => format!("{name}: {because}"),
         }
+    }
+
+    pub(super) fn of_a_lock(&mut self, event: &Event) -> Option<Said> {
+        let (sign, text) = match event {
+            Event::LockBusy { lock, by, ahead, .. } => {
+                let by = tame(by);
+                let told = format!("{by} {ahead}");
+                if self.locks.insert(lock.clone(), told.clone()) == Some(told) {
+                    return None;
+                }
+                let text = format!(
+                    "waits for lock {}: {by} has it or is next, {ahead} before this run",
+                    tame(lock)
+                );
+                (Sign::Wait, text)
+            }
+            Event::LockTaken { lock, .. } => {
+                self.locks.insert(lock.clone(), HELD.to_owned());
+                (Sign::Good, format!("holds lock {}", tame(lock)))
+            }
+            Event::LockReleased { lock, .. } => match self.locks.remove(lock).as_deref() {
+                Some(HELD) => (Sign::Note, format!("gives lock {} back", tame(lock))),
+                Some(_) => (Sign::Note, format!("waits for lock {} no more", tame(lock))),
+                None => return None,
+            },
+            _ => return None,
+        };
+        Some(Said {
+            sign,
+            place: "run".to_owned(),
+            share: String::new(),
+            text,
+        })
     }
 
     pub(super) fn of_a_region(&mut self, event: &Event) -> Option<Said> {
@@ -547,6 +582,9 @@ impl Timeline {
         }
     }
 }
+
+/// What is kept of a lock that the run holds, where otherwise stands who has it.
+const HELD: &str = "held";
 
 fn baking(bake: Duration) -> String {
     if bake.is_zero() {

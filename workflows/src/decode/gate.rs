@@ -8,7 +8,9 @@ use crate::decode::context::Context;
 use crate::decode::definitions::{Definition, Definitions};
 use crate::decode::fields::Fields;
 use crate::decode::shape::{Form, Shape, optional};
-use crate::decode::{approval, budget, compare, expressions, http, metric, signal, threshold, trend, value, window};
+use crate::decode::{
+    approval, budget, compare, expressions, http, lock, metric, signal, threshold, trend, value, window,
+};
 use crate::diagnostic::{Code, Diagnostic, suggestion};
 use crate::document::node::{Entry, Map, Node, Value};
 use crate::duration::Duration;
@@ -73,7 +75,7 @@ pub static GATE: Shape = Shape {
             "a system outside posts how it went",
         ),
         optional("completed", Form::Anything, "another workflow's run has completed"),
-        optional("lock", Form::Anything, "a lock that only one run holds"),
+        optional("lock", Form::Object(&lock::LOCK), "a lock that only one run holds"),
         optional("description", Form::Text, "what the gate asks, for people"),
         optional(
             "every",
@@ -198,6 +200,7 @@ pub fn read(name: &str, definition: &Definition, referred: &Referred<'_>, cx: &m
         ("trend", Availability::Available) => GateKind::Trend(trend::read(settings, referred, cx)?),
         ("budget", Availability::Available) => GateKind::Budget(budget::read(settings, referred, cx)?),
         ("health", Availability::Available) => health(settings, cx)?,
+        ("lock", Availability::Available) => GateKind::Lock(lock::read(settings, cx)?),
         ("signal", Availability::Available) => GateKind::Signal(signal::read(name, settings, cx)?),
         (kind, _) => GateKind::NotYet {
             kind: kind.to_owned(),
@@ -296,7 +299,11 @@ fn needs_region(kind: &GateKind, referred: &Referred<'_>) -> bool {
             texts.into_iter().any(|text| expressions::needs_region(text)) || any_text(&gate.headers)
         }
         GateKind::Command(gate) => gate.run.iter().any(|text| expressions::needs_region(text)) || any_text(&gate.env),
-        GateKind::Approval(_) | GateKind::Window(_) | GateKind::Signal(_) | GateKind::NotYet { .. } => false,
+        GateKind::Approval(_)
+        | GateKind::Window(_)
+        | GateKind::Signal(_)
+        | GateKind::Lock(_)
+        | GateKind::NotYet { .. } => false,
     }
 }
 

@@ -100,7 +100,11 @@ fn fits(name: &str, place: &Place, using: Use, gates: &GateNames<'_>, cx: &mut C
             Some("a window that closes never interrupts a stage, it only guards the next rise")
         }
         (GateKind::Signal(_), Use::Watch) => Some("it is posted once, so nothing would vouch for the bake between"),
-        (GateKind::Approval(_) | GateKind::Window(_) | GateKind::Signal(_), Use::Before | Use::After)
+        (GateKind::Lock(_), Use::Watch | Use::After) => {
+            Some("a lock is taken before the work that it guards, and kept until that is done")
+        }
+        (GateKind::Lock(_), Use::Before)
+        | (GateKind::Approval(_) | GateKind::Window(_) | GateKind::Signal(_), Use::Before | Use::After)
         | (
             GateKind::Metric(_)
             | GateKind::Http(_)

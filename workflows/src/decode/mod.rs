@@ -17,6 +17,7 @@ mod http;
 mod imports;
 mod inputs;
 mod kinds;
+mod lock;
 mod metric;
 mod operations;
 mod phases;

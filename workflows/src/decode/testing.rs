@@ -36,10 +36,10 @@ pub fn vocabulary() -> Vocabulary {
         key("promotion", false),
     ];
     let available = [
-        "metric", "approval", "window", "http", "command", "compare", "trend", "budget", "health", "signal",
+        "metric", "approval", "window", "http", "command", "compare", "trend", "budget", "health", "signal", "lock",
     ]
     .map(kind(Availability::Available));
-    let later = ["completed", "lock"].map(kind(Availability::NotYet));
+    let later = ["completed"].map(kind(Availability::NotYet));
     Vocabulary {
         providers: vec![
             provider("sandbox", Availability::Available, &[], |_| Ok(mirroring(1))),

@@ -40,6 +40,8 @@ impl Run {
                 claim.round += 1;
             }
             Event::Released => {
+                // What a run that has ended gives back is everything.
+                self.state.locks.clear();
                 claim.number = None;
                 claim.again_at = None;
                 claim.why = None;

@@ -183,6 +183,7 @@ impl Run {
                     order.ask_at = Some(again_at);
                 }
             }
+            EffectKey::Lock { .. } | EffectKey::Unlock { .. } => self.lock_failed(key, error, again_at),
             // A reading that fails is recorded as a reading.
             EffectKey::Read { .. } => {}
         }

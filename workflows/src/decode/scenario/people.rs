@@ -198,9 +198,9 @@ fn posted(node: &Node, fields: &Fields<'_>, cast: &Cast<'_>, cx: &mut Context<'_
 /// A gate that can ask a person: an approval, or any that may ask when it is breached.
 fn answered(node: &Node, cast: &Cast<'_>, cx: &mut Context<'_>) -> Option<GateId> {
     let gate = cast.gate(node, cx)?;
-    if matches!(cast.kind_of(gate), Some(GateKind::Window(_))) {
+    if let Some(GateKind::Window(_) | GateKind::Lock(_)) = cast.kind_of(gate) {
         let written = node.as_text().unwrap_or_default();
-        let message = format!("the gate `{written}` asks the clock, never a person");
+        let message = format!("the gate `{written}` never asks a person");
         cx.report(Diagnostic::new(Code::SCRIPT, node.place.clone(), message).hint("`skip` leaves it out"));
         return None;
     }
