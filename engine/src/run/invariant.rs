@@ -39,6 +39,7 @@ pub fn check_event(before: &Run, event: &Event, after: &Run, at: Timestamp) -> R
     only_evidence_passes(event)?;
     only_a_post_passes_a_signal(before, event)?;
     locks_are_held_while_they_guard(before, event)?;
+    nothing_fails_unseen(before, event, at)?;
     gates_open_what_they_guard(before, event)?;
     one_tag_is_one_content(before, event)?;
     bakes_count_only_what_was_lived(before, event, after, at)
@@ -260,6 +261,21 @@ fn locks_are_held_while_they_guard(before: &Run, event: &Event) -> Result<(), Vi
         }
         _ => Ok(()),
     }
+}
+
+/// 6, of platforms: a deadline or a trouble that passed while nobody looked fails nothing before somebody has.
+fn nothing_fails_unseen(before: &Run, event: &Event, at: Timestamp) -> Result<(), Violation> {
+    let Event::NodeFailed { node, why, .. } = event else {
+        return Ok(());
+    };
+    let node = before.plan.node(*node);
+    let order = node.region.and_then(|region| before.region(region).order.as_ref());
+    let is_due = order.and_then(|order| order.ask_at).is_some_and(|due| due <= at);
+    let by_time = why.starts_with("deadline/") || why.starts_with("stuck/");
+    if by_time && is_due {
+        return broken(6, format!("{} fails before its platform has been asked", node.key));
+    }
+    Ok(())
 }
 
 /// 1 and 6, further on: a bake ends and a node passes only while its gates hold.

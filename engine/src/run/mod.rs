@@ -32,6 +32,7 @@ pub mod statistics;
 mod stories;
 #[cfg(test)]
 pub(crate) mod story;
+mod unseen;
 pub mod verdict;
 pub mod version;
 pub mod wanted;

@@ -56,12 +56,14 @@ pub enum Mutant {
     IgnoresLocks,
     /// A lock is given back as soon as its node has begun.
     DropsLockEarly,
+    /// What passed while nobody looked acts before anybody has.
+    JudgesUnseen,
     /// The same tag may be different content in two regions.
     IgnoresDigests,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 26] = [
+    pub const ALL: [Mutant; 27] = [
         Mutant::SkipsGate,
         Mutant::PassesNan,
         Mutant::PassesNoData,
@@ -88,6 +90,7 @@ impl Mutant {
         Mutant::PassesSilence,
         Mutant::IgnoresLocks,
         Mutant::DropsLockEarly,
+        Mutant::JudgesUnseen,
     ];
 }
 

@@ -216,7 +216,9 @@ fn given_up(run: &Run, id: NodeId, region: RegionId, now: jiff::Timestamp) -> Op
         .and_then(|order| order.why.clone())
         .map(|why| format!(" ({why})"))
         .unwrap_or_default();
+    let is_unseen = run.is_unseen(region, now);
     if let Some(stuck) = order.and_then(|order| order.stuck.as_ref())
+        && !is_unseen
         && STUCK_GRACE.after(stuck.since) <= now
     {
         return Some(format!("stuck/{key}: {}", stuck.why));
@@ -224,9 +226,10 @@ fn given_up(run: &Run, id: NodeId, region: RegionId, now: jiff::Timestamp) -> Op
     if order.is_some_and(|order| order.is_failing_for_good) {
         return Some(format!("refused/{key}: the platform refuses the order{why}"));
     }
-    run.node(id)
-        .deadline
-        .is_some_and(|deadline| deadline.is_over(now))
+    // An outage of the engine, or of the way to the platform, is not the platform's failure.
+    let is_unreached = run.unreached_until(region).is_some_and(|until| until > now);
+    let is_over = run.node(id).deadline.is_some_and(|deadline| deadline.is_over(now));
+    (is_over && !is_unseen && !is_unreached)
         .then(|| format!("deadline/{key}: not there after {}{why}", run.plan.node(id).deadline))
 }
 
@@ -406,6 +409,9 @@ fn held_too_long(draft: &mut Draft<'_>) -> bool {
     let now = draft.now;
     let late = nodes_judged(&draft.run).into_iter().find_map(|id| {
         let hold = draft.run.node(id).hold.as_ref().filter(|hold| hold.until <= now)?;
+        if draft.run.is_unread(id, now) {
+            return None;
+        }
         Some((
             draft.run.plan.node(id).key.clone(),
             hold.why.clone(),

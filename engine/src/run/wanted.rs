@@ -210,6 +210,10 @@ impl List<'_> {
                 continue;
             }
             self.wake_at(node.deadline.as_ref().and_then(Countdown::ends_at));
+            if node.deadline.is_some_and(|deadline| deadline.is_over(self.now)) {
+                let region = run.plan.node(id).region;
+                self.wake_at(region.and_then(|region| run.unreached_until(region)));
+            }
             self.wake_at(node.hold.as_ref().map(|hold| hold.until));
             if node.life == Life::Baking && node.hold.is_none() {
                 self.wake_at(evidence_late_at(run, id));
