@@ -83,7 +83,7 @@ const GATES: &[(&str, Availability)] = &[
     ("budget", Available),
     ("health", Available),
     ("signal", Available),
-    ("completed", NotYet),
+    ("completed", Available),
     ("lock", Available),
 ];
 

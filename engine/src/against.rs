@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::compile::compile;
 use meridian_workflows::plan::{GateId, NodeId, Plan};
-use meridian_workflows::workflow::{BudgetGate, Gate, GateKind, Metric, MetricGate, MetricUnit, Requests, Workflow};
+use meridian_workflows::workflow::{
+    BudgetGate, CompletedGate, Gate, GateKind, Metric, MetricGate, MetricUnit, Requests, Workflow,
+};
 
 use crate::run::effect::Place;
 use crate::run::entry::Entry;
@@ -185,6 +187,13 @@ fn evidence(old: &Workflow, new: &Workflow, name: &str, gate: &Gate) -> Result<E
             true
         }
         (GateKind::Health, GateKind::Health) => true,
+        (GateKind::Completed(before), GateKind::Completed(after)) => {
+            let asks = |gate: &CompletedGate| (gate.workflow.clone(), gate.same_release, gate.inputs.clone());
+            if asks(before) != asks(after) {
+                return Err("it asks about other runs now; only those of then were recorded".to_owned());
+            }
+            true
+        }
         (GateKind::Http(before), GateKind::Http(after)) if before == after => true,
         (GateKind::Command(before), GateKind::Command(after)) if before == after => true,
         (GateKind::Http(_), GateKind::Http(_)) | (GateKind::Command(_), GateKind::Command(_)) => {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use meridian_engine::run::effect::{DesiredState, Place};
+use meridian_engine::run::reading::Answer;
 use meridian_engine::run::state::{GateState, Life, NodeState, RegionLife, Run, Standing};
 use meridian_engine::run::verdict::Level;
 use meridian_workflows::plan::{GateId, NodeId, NodeKind};
@@ -281,6 +282,7 @@ impl<'a> Waiting<'a> {
             }
             GateKind::Signal(signal) => self.signal(id, slot, name, signal)?,
             GateKind::Lock(lock) => self.lock(id, name, &lock.name, said),
+            GateKind::Completed(other) => self.completed(id, slot, name, &other.workflow),
             GateKind::Metric(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
@@ -372,6 +374,30 @@ impl<'a> Waiting<'a> {
                 .command(self.command(&command))
                 .command(self.command(&format!("skip {run} {name} --reason WHY"))),
         )
+    }
+
+    fn completed(&self, id: NodeId, slot: &GateState, name: &str, workflow: &str) -> Wait {
+        let said = slot.last.as_ref().map(|judged| tame(judged.judgement.because()));
+        let why = said.unwrap_or_else(|| "not looked at yet".to_owned());
+        let reading = slot.last.as_ref().and_then(|judged| judged.reading.as_ref());
+        let other = reading.and_then(|reading| match &reading.answer {
+            Answer::Completed { newest } => newest.as_ref(),
+            _ => None,
+        });
+        let look = match other {
+            Some(other) => format!("why {}", tame(&other.run)),
+            None => format!("runs --workflow {workflow}"),
+        };
+        Wait::new(
+            Some(id),
+            Urgency::Waiting,
+            format!("{name}: {why}"),
+            format!("waits for a run of the workflow `{workflow}` (gate `{name}`): {why}"),
+        )
+        .until(slot.next_at, "then it is looked at again")
+        .who("It goes on by itself once that run has succeeded; what is known of it is told by the first command.")
+        .command(self.command(&look))
+        .command(self.command(&format!("skip {} {name} --reason WHY", self.run.id())))
     }
 
     fn lock(&self, id: NodeId, gate: &str, name: &str, said: Option<String>) -> Wait {

@@ -201,6 +201,7 @@ pub enum GateKind {
     Trend(TrendGate),
     Budget(BudgetGate),
     Health,
+    Completed(CompletedGate),
     /// Known to the language, not to this build; kept so that nothing is lost.
     NotYet {
         kind: String,
@@ -223,6 +224,7 @@ impl GateKind {
             GateKind::Trend(_) => "trend",
             GateKind::Budget(_) => "budget",
             GateKind::Health => "health",
+            GateKind::Completed(_) => "completed",
             GateKind::NotYet { kind, .. } => kind,
         }
     }
@@ -250,6 +252,7 @@ impl GateKind {
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health
+            | GateKind::Completed(_)
             | GateKind::NotYet { .. } => Vec::new(),
         }
     }
@@ -268,6 +271,7 @@ impl GateKind {
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health
+            | GateKind::Completed(_)
             | GateKind::NotYet { .. } => false,
         }
     }
@@ -287,6 +291,7 @@ impl GateKind {
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health
+            | GateKind::Completed(_)
             | GateKind::NotYet { .. } => false,
         }
     }
@@ -471,6 +476,19 @@ pub struct SignalGate {
     pub expires: Option<Duration>,
     /// What silence leads to; never advances.
     pub on_expiry: Policy,
+}
+
+/// Another workflow's newest run has succeeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompletedGate {
+    pub workflow: String,
+    /// Only runs that released the same version count.
+    pub same_release: bool,
+    /// Only runs that were started with these count.
+    pub inputs: BTreeMap<String, String>,
+    /// An older success counts no more; none = however old.
+    pub within: Option<Duration>,
 }
 
 /// What only one run may do at a time.

@@ -184,6 +184,7 @@ impl Run {
             | GateKind::Window(_)
             | GateKind::Signal(_)
             | GateKind::Lock(_)
+            | GateKind::Completed(_)
             | GateKind::Health
             | GateKind::NotYet { .. } => (WINDOW_MIN, since),
         };
@@ -361,6 +362,7 @@ impl Draft<'_> {
                 | GateKind::Compare(_)
                 | GateKind::Trend(_)
                 | GateKind::Budget(_)
+                | GateKind::Completed(_)
                 | GateKind::Health => false,
                 GateKind::NotYet { kind, .. } => self.judge_unavailable(id, place, gate, kind),
             };

@@ -192,6 +192,7 @@ fn only_evidence_passes(event: &Event) -> Result<(), Violation> {
         Answer::Budget { reserve, burn } => reserve.is_some() || !burn.is_empty(),
         Answer::Check { passed, .. } => *passed,
         Answer::Health { is_settled, diagnosis } => *is_settled && diagnosis.is_none(),
+        Answer::Completed { newest } => newest.as_ref().is_some_and(|other| other.outcome == "promoted"),
         Answer::Error { .. } => false,
     };
     if judgement.is_pass() && !is_evidence {

@@ -4,6 +4,7 @@
 
 mod budget;
 mod compared;
+mod completed;
 mod counts;
 mod course;
 mod metric;
@@ -98,6 +99,7 @@ pub fn judge(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
             GateKind::Trend(gate),
         ) => trend::judged(gate, candidate, baseline.as_ref(), restarts.as_ref(), of),
         (Answer::Health { is_settled, diagnosis }, GateKind::Health) => health(*is_settled, diagnosis.as_deref(), of),
+        (Answer::Completed { newest }, GateKind::Completed(gate)) => completed::judged(gate, newest.as_ref(), of),
         (Answer::Budget { reserve, burn }, GateKind::Budget(gate)) => budget::judged(gate, reserve.as_ref(), burn, of),
         (
             Answer::Check { .. }
@@ -105,6 +107,7 @@ pub fn judge(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
             | Answer::Counts { .. }
             | Answer::Course { .. }
             | Answer::Health { .. }
+            | Answer::Completed { .. }
             | Answer::Budget { .. },
             kind,
         ) => Judgement::unknown(

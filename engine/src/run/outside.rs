@@ -1,11 +1,15 @@
 //! Stories of gates that wait for what happens outside the run: posted signals, locks, other runs.
 
-use meridian_workflows::workflow::{GateKind, LockGate, Policy, Scope, SignalGate, Workflow};
+use std::collections::BTreeMap;
+
+use meridian_workflows::duration::Duration;
+use meridian_workflows::workflow::{CompletedGate, GateKind, LockGate, Policy, Scope, SignalGate, Workflow};
 use serde_json::json;
 
 use super::decide::Input;
 use super::effect::{Ask, Outcome, Progress};
 use super::event::{Ending, Event};
+use super::reading::OtherRun;
 use super::signal::{Person, Posted, Request, Signal, Skip};
 use super::state::Life;
 use super::stories::{approve, attention, finished, pause};
@@ -407,5 +411,63 @@ fn a_lock_that_a_person_leaves_out_is_not_waited_for() {
     story.live(secs(1));
     assert!(story.run.state().locks.is_empty(), "its place in the queue is given up");
     story.live(secs(300));
+    assert_eq!(finished(&story), Some(Ending::Promoted));
+}
+
+fn after_migration(within: Option<Duration>) -> Story {
+    let mut workflow = workflow(&[("only", &["west"])], &["100%"]);
+    let kind = GateKind::Completed(CompletedGate {
+        workflow: "migration".into(),
+        same_release: false,
+        inputs: BTreeMap::new(),
+        within,
+    });
+    workflow.gates.insert("migrated".into(), gate(kind));
+    workflow.phases[0].before.push("migrated".into());
+    submitted(workflow)
+}
+
+fn other(story: &Story, outcome: &str) -> Option<OtherRun> {
+    Some(OtherRun {
+        run: "migration-0007".into(),
+        outcome: outcome.into(),
+        at: story.now,
+    })
+}
+
+#[test]
+fn another_workflows_success_opens_the_gate_and_nothing_else_does() {
+    let mut story = after_migration(None);
+    story.live(secs(20));
+    let phase = story.id("phase:only");
+    assert!(story.run.node(phase).hold.is_some(), "no run at all is no data");
+    for outcome in ["running", "paused", "needs-attention", "held"] {
+        story.other = other(&story, outcome);
+        story.live(secs(20));
+        assert_eq!(story.life("phase:only"), Life::Waiting, "{outcome}");
+        assert!(story.run.node(phase).hold.is_none(), "it is waited for: {outcome}");
+    }
+    story.other = other(&story, "promoted");
+    story.live(secs(200));
+    assert_eq!(finished(&story), Some(Ending::Promoted));
+}
+
+#[test]
+fn another_workflows_rollback_fails_the_gate() {
+    let mut story = after_migration(None);
+    story.other = other(&story, "rolled-back");
+    story.live(secs(20));
+    assert_eq!(finished(&story), Some(Ending::RolledBack));
+}
+
+#[test]
+fn a_success_that_is_too_old_is_no_data() {
+    let mut story = after_migration(Some(secs(60)));
+    story.other = other(&story, "promoted");
+    story.now = secs(61).after(story.now);
+    story.live(secs(20));
+    assert!(story.run.node(story.id("phase:only")).hold.is_some());
+    story.other = other(&story, "promoted");
+    story.live(secs(200));
     assert_eq!(finished(&story), Some(Ending::Promoted));
 }

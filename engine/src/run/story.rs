@@ -17,7 +17,7 @@ use super::decide::{Input, Refusal, decide};
 use super::effect::{Ask, DesiredState, Effect, Observation, Outcome, Progress};
 use super::event::Event;
 use super::invariant::{check_event, check_rest};
-use super::reading::{Answer, Reading, Sample};
+use super::reading::{Answer, OtherRun, Reading, Sample};
 use super::signal::{Person, Request, Signal};
 use super::state::{Life, RegionLife, Run, RunId, Standing};
 use super::version::Version;
@@ -182,6 +182,8 @@ pub struct Story {
     shares: BTreeMap<u32, meridian_workflows::share::Share>,
     /// What the tag turns out to be, by region; regions that are not named do not tell.
     pub digests: BTreeMap<String, String>,
+    /// The newest run of another workflow.
+    pub other: Option<OtherRun>,
     /// Locks that other runs hold, and which.
     pub locks: BTreeMap<String, String>,
     signals: u32,
@@ -199,6 +201,7 @@ pub fn submitted(workflow: Workflow) -> Story {
         orders: Vec::new(),
         shares: BTreeMap::new(),
         digests: BTreeMap::new(),
+        other: None,
         locks: BTreeMap::new(),
         signals: 0,
     };
@@ -273,6 +276,11 @@ impl Story {
                     self.shares.insert(region.0, desired.state.share());
                 }
                 Outcome::Progress(progress)
+            }
+            Ask::Read { gate, .. } if matches!(self.run.plan().gate(*gate).1.kind, GateKind::Completed(_)) => {
+                let newest = self.other.clone();
+                let answer = Answer::Completed { newest };
+                Outcome::Read(Reading { at: self.now, answer })
             }
             Ask::Read { arms, .. } => {
                 let sample = |value| Sample {

@@ -13,6 +13,7 @@ use meridian_workflows::plan::{GateId, NodeId, Plan, RegionId};
 use meridian_workflows::workflow::{GateKind, OnConflict};
 
 use super::clock::Jumps;
+use super::completed;
 use super::leases::Leases;
 use super::world::World;
 use crate::ports::clock::Clock;
@@ -199,6 +200,17 @@ impl Hands {
         let plan = &errand.plan;
         let (name, definition) = plan.gate(gate);
         let kind = definition.kind.name();
+        if let GateKind::Completed(gate) = &definition.kind {
+            let at = self.clock.now();
+            let newest = completed::newest(&*self.store, &errand.run, plan, gate).await;
+            return Ok(match newest {
+                Ok(newest) => Outcome::Read(Reading {
+                    at,
+                    answer: Answer::Completed { newest },
+                }),
+                Err(error) => unknown(at, error.to_string()),
+            });
+        }
         if matches!(definition.kind, GateKind::Health) {
             return self.health(errand, arms).await;
         }

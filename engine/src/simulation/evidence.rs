@@ -47,6 +47,7 @@ impl Asked<'_> {
             | GateKind::Window(_)
             | GateKind::Signal(_)
             | GateKind::Lock(_)
+            | GateKind::Completed(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::NotYet { .. } => None,

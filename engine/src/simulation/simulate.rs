@@ -27,7 +27,7 @@ use crate::run::entry::{Broken, Entry, Hash};
 use crate::run::event::Event;
 use crate::run::people::{Waiting, waiting};
 use crate::run::posts::awaited;
-use crate::run::reading::{Answer, Reading};
+use crate::run::reading::{Answer, OtherRun, Reading};
 use crate::run::signal::{Person, Posted, Request, Signal, Skip};
 use crate::run::state::{Life, Run, RunId, Standing};
 use crate::run::wanted::wanted;
@@ -275,8 +275,10 @@ impl<'a> Simulation<'a> {
         let questions = waiting(&self.run)
             .into_iter()
             .map(|waiting| (waiting.node, waiting.gate));
+        // A system outside posts once; a better answer is a script's to give.
         let signals = awaited(&self.run)
             .into_iter()
+            .filter(|awaited| !awaited.is_posted)
             .map(|awaited| (awaited.node, Some(awaited.gate)));
         let asked: BTreeSet<(NodeId, Option<GateId>)> = questions.chain(signals).collect();
         self.coming.retain(|key, _| asked.contains(key));
@@ -500,6 +502,7 @@ impl<'a> Simulation<'a> {
                 | GateKind::Compare(_)
                 | GateKind::Trend(_)
                 | GateKind::Budget(_)
+                | GateKind::Completed(_)
                 | GateKind::Health => true,
                 GateKind::Approval(_)
                 | GateKind::Window(_)
@@ -519,7 +522,7 @@ impl<'a> Simulation<'a> {
         let breaches =
             breaches && matches!(place, Place::Watch | Place::After) && self.run.node(node).life != Life::Moving;
         if let Some(reply) = self.scene.reply(gate, node, arms.region, self.now) {
-            return replied(reply, &self.plan.gate(gate).1.kind);
+            return replied(reply, &self.plan.gate(gate).1.kind, self.now);
         }
         let definition = self.plan.gate(gate).1;
         let asked = Asked {
@@ -553,6 +556,10 @@ impl<'a> Simulation<'a> {
                     },
                 }
             }
+            (GateKind::Completed(_), fails) => {
+                let reply = if fails { ReplyKind::Fail } else { ReplyKind::Pass };
+                replied(reply, &definition.kind, self.now)
+            }
             (_, true) => Answer::Check {
                 passed: false,
                 detail: "simulated: fails".to_owned(),
@@ -583,11 +590,18 @@ fn failed(error: String, lasting: bool) -> Outcome {
     }
 }
 
-fn replied(reply: ReplyKind, to: &GateKind) -> Answer {
+fn replied(reply: ReplyKind, to: &GateKind, now: Timestamp) -> Answer {
     let check = |passed: bool, detail: &str| match to {
         GateKind::Health => Answer::Health {
             is_settled: true,
             diagnosis: (!passed).then(|| detail.to_owned()),
+        },
+        GateKind::Completed(gate) => Answer::Completed {
+            newest: Some(OtherRun {
+                run: format!("{}-0001", gate.workflow),
+                outcome: if passed { "promoted" } else { "rolled-back" }.to_owned(),
+                at: now,
+            }),
         },
         _ => Answer::Check {
             passed,

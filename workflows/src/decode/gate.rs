@@ -9,7 +9,7 @@ use crate::decode::definitions::{Definition, Definitions};
 use crate::decode::fields::Fields;
 use crate::decode::shape::{Form, Shape, optional};
 use crate::decode::{
-    approval, budget, compare, expressions, http, lock, metric, signal, threshold, trend, value, window,
+    approval, budget, compare, completed, expressions, http, lock, metric, signal, threshold, trend, value, window,
 };
 use crate::diagnostic::{Code, Diagnostic, suggestion};
 use crate::document::node::{Entry, Map, Node, Value};
@@ -74,7 +74,11 @@ pub static GATE: Shape = Shape {
             Form::Object(&signal::SIGNAL),
             "a system outside posts how it went",
         ),
-        optional("completed", Form::Anything, "another workflow's run has completed"),
+        optional(
+            "completed",
+            Form::Object(&completed::COMPLETED),
+            "another workflow's run has succeeded",
+        ),
         optional("lock", Form::Object(&lock::LOCK), "a lock that only one run holds"),
         optional("description", Form::Text, "what the gate asks, for people"),
         optional(
@@ -200,6 +204,7 @@ pub fn read(name: &str, definition: &Definition, referred: &Referred<'_>, cx: &m
         ("trend", Availability::Available) => GateKind::Trend(trend::read(settings, referred, cx)?),
         ("budget", Availability::Available) => GateKind::Budget(budget::read(settings, referred, cx)?),
         ("health", Availability::Available) => health(settings, cx)?,
+        ("completed", Availability::Available) => GateKind::Completed(completed::read(settings, cx)?),
         ("lock", Availability::Available) => GateKind::Lock(lock::read(settings, cx)?),
         ("signal", Availability::Available) => GateKind::Signal(signal::read(name, settings, cx)?),
         (kind, _) => GateKind::NotYet {
@@ -303,6 +308,7 @@ fn needs_region(kind: &GateKind, referred: &Referred<'_>) -> bool {
         | GateKind::Window(_)
         | GateKind::Signal(_)
         | GateKind::Lock(_)
+        | GateKind::Completed(_)
         | GateKind::NotYet { .. } => false,
     }
 }

@@ -6,6 +6,7 @@ mod built_in;
 mod catalogue;
 mod coherence;
 mod compare;
+mod completed;
 mod context;
 mod definitions;
 mod envelope;

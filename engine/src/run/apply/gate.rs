@@ -156,6 +156,7 @@ impl Run {
                 | Answer::Counts { .. }
                 | Answer::Course { .. }
                 | Answer::Health { .. }
+                | Answer::Completed { .. }
                 | Answer::Budget { .. },
                 _,
             ) => None,

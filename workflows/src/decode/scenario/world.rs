@@ -112,7 +112,7 @@ static REPLY: Shape = Shape {
 };
 
 static HOLDER: Shape = Shape {
-    name: "the holder of a lock",
+    name: "a holder of a lock",
     summary: "Another run that holds a lock for a while.",
     one_of: &[],
     keys: &[
@@ -262,7 +262,14 @@ fn is_asked(gate: GateId, name: &str, place: &Place, cast: &Cast<'_>, cx: &mut C
         Some(GateKind::Metric(_) | GateKind::Compare(_) | GateKind::Trend(_) | GateKind::Budget(_)) => {
             "it reads a metric: say under `metrics` what that does"
         }
-        Some(GateKind::Http(_) | GateKind::Command(_) | GateKind::Health | GateKind::NotYet { .. }) | None => {
+        Some(
+            GateKind::Http(_)
+            | GateKind::Command(_)
+            | GateKind::Health
+            | GateKind::Completed(_)
+            | GateKind::NotYet { .. },
+        )
+        | None => {
             return true;
         }
     };
