@@ -7,13 +7,12 @@ use super::exit::Exit;
 use super::post::{self, Posting};
 use super::problem::Problem;
 
+const AFTER_HELP: &str = "A post counts only for a node that waits for it: one that comes before it is asked for is refused, and so is one that \
+nothing waits for any more. While a node waits, the newest post counts, so the same post twice is harmless.";
+
 /// Post what a `signal` gate waits for
-///
-/// A post counts only for a node that waits for it now: one that comes before it is asked for is refused, and so is one that nothing
-/// waits for any more. While a node waits, the newest post counts, so the same post
-/// twice is harmless.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("says").required(true).multiple(true).args(["passed", "failed", "payload"])))]
+#[command(after_help = AFTER_HELP, group(clap::ArgGroup::new("says").required(true).multiple(true).args(["passed", "failed", "payload"])))]
 pub struct Args {
     /// The run
     run: String,

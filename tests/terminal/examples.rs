@@ -9,6 +9,7 @@ const EXAMPLES: &[(&str, &[&str], Runs)] = &[
     ("03-people-and-hours", &[], Runs::Here),
     ("04-payments-api", &["--input", "version=v3.2.0"], Runs::NotYet),
     ("05-three-clouds", &["--input", "version=v2"], Runs::Here),
+    ("06-waiting-for-others", &[], Runs::Here),
 ];
 
 #[derive(Clone, Copy, PartialEq)]

@@ -26,6 +26,8 @@ pub struct Awaited {
     pub gate: GateId,
     /// When the node asked.
     pub since: jiff::Timestamp,
+    /// Something has been posted since, and did not pass or waits for other gates.
+    pub is_posted: bool,
 }
 
 /// What one gate makes of a post.
@@ -42,12 +44,12 @@ pub fn listening(run: &Run) -> Vec<Awaited> {
     for id in run.state.frontier.iter().copied() {
         let node = run.node(id);
         for slot in node.gates.iter().filter(|slot| listens(slot, node.life)) {
-            let since = slot.signal.as_ref().map(|signal| signal.asked_at);
             let is_known = all.iter().any(|known| (known.node, known.gate) == (id, slot.gate));
-            all.extend(since.filter(|_| !is_known).map(|since| Awaited {
+            all.extend(slot.signal.as_ref().filter(|_| !is_known).map(|signal| Awaited {
                 node: id,
                 gate: slot.gate,
-                since,
+                since: signal.asked_at,
+                is_posted: signal.posted.is_some(),
             }));
         }
     }
