@@ -78,14 +78,29 @@ impl List<'_> {
             self.at(at, key, || Ask::Claim { only_if_newest: false });
         } else if is_finished && claim.number.is_some() {
             // What a question for a lock comes to must be known before everything is given back.
-            if self.run.state.locks.values().any(|lock| lock.is_asked(self.now)) {
-                self.locks();
+            if self.locks_asked_at_the_end() {
                 return;
             }
             self.at(at, EffectKey::Release { round: claim.round }, || Ask::Release);
         } else if is_finished && claim.wanted_for.is_some() {
             self.at(at, key, || Ask::Claim { only_if_newest: true });
         }
+    }
+
+    /// Questions for locks that were out when the run ended; one that has had its answer since is not asked again.
+    fn locks_asked_at_the_end(&mut self) -> bool {
+        let Standing::Finished { at: ended_at, .. } = self.run.state.standing else {
+            return false;
+        };
+        let mut any = false;
+        for (name, lock) in &self.run.state.locks {
+            if lock.is_asked(ended_at) {
+                let (gate, round, name) = (lock.gate, lock.round, name.clone());
+                self.at(ended_at, EffectKey::Lock { gate, round }, || Ask::Lock { name });
+                any = true;
+            }
+        }
+        any
     }
 
     fn locks(&mut self) {

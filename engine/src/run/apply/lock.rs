@@ -31,6 +31,9 @@ impl Run {
                 ..
             } => {
                 if let Some(lock) = locks.get_mut(lock) {
+                    // The next question is another one: an answer that comes twice answers nothing.
+                    self.state.lock_rounds += 1;
+                    lock.round = self.state.lock_rounds;
                     lock.waits = Some(LockWait {
                         by: by.clone(),
                         ahead: *ahead,
