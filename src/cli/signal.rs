@@ -17,7 +17,8 @@ pub struct Args {
     /// The run
     run: String,
     /// The signal's name: the gate's own, unless the gate gives it another
-    name: String,
+    #[arg(value_name = "NAME")]
+    signal: String,
     /// It went well
     #[arg(long, conflicts_with = "failed")]
     passed: bool,
@@ -39,7 +40,7 @@ pub struct Args {
 pub async fn run(args: Args, desk: &Desk) -> Result<Exit, Problem> {
     let payload = args.payload.as_deref().map(json).transpose()?;
     let request = Request::Signal(Posted {
-        name: args.name,
+        name: args.signal,
         node: args.node,
         passed: (args.passed || args.failed).then_some(args.passed),
         payload,
