@@ -216,6 +216,11 @@ fn given_up(run: &Run, id: NodeId, region: RegionId, now: jiff::Timestamp) -> Op
         .and_then(|order| order.why.clone())
         .map(|why| format!(" ({why})"))
         .unwrap_or_default();
+    // What has arrived is there, however long it took to hear of it.
+    let is_there = order.is_some_and(|order| order.node == Some(id) && order.settled_at.is_some());
+    if is_there && !run.is_unresolved(region) {
+        return None;
+    }
     let is_unseen = run.is_unseen(region, now);
     if let Some(stuck) = order.and_then(|order| order.stuck.as_ref())
         && !is_unseen
