@@ -83,9 +83,9 @@ const GATES: &[(&str, Availability)] = &[
     ("budget", Available),
     ("kayenta", Available),
     ("health", Available),
-    ("signal", NotYet),
-    ("completed", NotYet),
-    ("lock", NotYet),
+    ("signal", Available),
+    ("completed", Available),
+    ("lock", Available),
 ];
 
 const NOTIFIERS: &[(&str, Availability)] = &[

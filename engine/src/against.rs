@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::compile::compile;
 use meridian_workflows::plan::{GateId, NodeId, Plan};
-use meridian_workflows::workflow::{BudgetGate, Gate, GateKind, Metric, MetricGate, MetricUnit, Requests, Workflow};
+use meridian_workflows::workflow::{
+    BudgetGate, CompletedGate, Gate, GateKind, Metric, MetricGate, MetricUnit, Requests, Workflow,
+};
 
 use crate::run::effect::Place;
 use crate::run::entry::Entry;
@@ -154,6 +156,14 @@ fn evidence(old: &Workflow, new: &Workflow, name: &str, gate: &Gate) -> Result<E
         (_, GateKind::Approval(_)) => {
             return Err("it asks people; what they would have said is not recorded".to_owned());
         }
+        (_, GateKind::Lock(_)) => {
+            return Err("it asks for a lock; who else would have held it is not recorded".to_owned());
+        }
+        (_, GateKind::Signal(_)) => {
+            return Err(
+                "it waits for what is posted; what would have been posted otherwise is not recorded".to_owned(),
+            );
+        }
         (_, GateKind::Window(_)) => return Err("it asks the clock, which leaves no readings".to_owned()),
         (_, GateKind::NotYet { kind, .. }) => return Err(format!("gates of kind `{kind}` cannot be judged yet")),
         (GateKind::Metric(before), GateKind::Metric(after)) => same_metric(old, new, before, after)?,
@@ -180,6 +190,13 @@ fn evidence(old: &Workflow, new: &Workflow, name: &str, gate: &Gate) -> Result<E
         (GateKind::Kayenta(before), GateKind::Kayenta(after)) if before == after => true,
         (GateKind::Kayenta(_), GateKind::Kayenta(_)) => {
             return Err("it asks Kayenta something else now; only the old score was recorded".to_owned());
+        }
+        (GateKind::Completed(before), GateKind::Completed(after)) => {
+            let asks = |gate: &CompletedGate| (gate.workflow.clone(), gate.same_release, gate.inputs.clone());
+            if asks(before) != asks(after) {
+                return Err("it asks about other runs now; only those of then were recorded".to_owned());
+            }
+            true
         }
         (GateKind::Http(before), GateKind::Http(after)) if before == after => true,
         (GateKind::Command(before), GateKind::Command(after)) if before == after => true,

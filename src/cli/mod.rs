@@ -79,6 +79,7 @@ verbs! {
     retry Retry
     skip Skip
     promote Promote
+    signal Signal
     // A server.
     serve Serve
     submit Submit

@@ -116,6 +116,8 @@ fn check_names(plan: &Plan, request: &Request) -> Result<(), Problem> {
             ..
         } => (None, Some(node.as_str()), None),
         Request::Promote { region, .. } => (None, None, Some(region.as_str())),
+        // The run itself says which signals it waits for.
+        Request::Signal(posted) => (None, posted.node.as_deref(), None),
         Request::Pause { .. }
         | Request::Resume
         | Request::Abort { .. }

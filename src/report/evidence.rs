@@ -136,6 +136,9 @@ impl Evidence<'_> {
             | GateKind::Kayenta(_)
             | GateKind::Approval(_)
             | GateKind::Window(_)
+            | GateKind::Signal(_)
+            | GateKind::Lock(_)
+            | GateKind::Completed(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health

@@ -37,6 +37,8 @@ pub struct Timeline {
     whys: HashMap<RegionId, String>,
     /// Holds that have not lasted long enough to be worth a line.
     holds: Vec<(NodeId, Timestamp, Said)>,
+    /// What was last said about a lock that is waited for.
+    locks: HashMap<String, String>,
     /// The approval that a person has rejected last.
     rejected: Option<(NodeId, GateId)>,
     has_owner: bool,
@@ -120,6 +122,7 @@ impl Timeline {
             sentences: HashMap::new(),
             whys: HashMap::new(),
             holds: Vec::new(),
+            locks: HashMap::new(),
             rejected: None,
             has_owner: false,
             pinned,
@@ -207,6 +210,7 @@ impl Timeline {
             .or_else(|| self.of_people(event))
             .or_else(|| self.of_a_node(event))
             .or_else(|| self.of_a_gate(event))
+            .or_else(|| self.of_a_lock(event))
             .or_else(|| self.of_a_region(event))
     }
 }

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use meridian_engine::run::effect::{DesiredState, Place};
+use meridian_engine::run::reading::Answer;
 use meridian_engine::run::state::{GateState, Life, NodeState, RegionLife, Run, Standing};
 use meridian_engine::run::verdict::Level;
 use meridian_workflows::plan::{GateId, NodeId, NodeKind};
 use meridian_workflows::share::Share;
-use meridian_workflows::workflow::{Approval, GateKind};
+use meridian_workflows::workflow::{Approval, GateKind, SignalGate};
 
 use super::clock;
 use super::ink::{Tone, tame};
@@ -279,6 +280,9 @@ impl<'a> Waiting<'a> {
                 .who("Nobody needs to act; a person may leave the gate out.")
                 .command(self.command(&format!("skip {} {name} --reason WHY", self.run.id())))
             }
+            GateKind::Signal(signal) => self.signal(id, slot, name, signal)?,
+            GateKind::Lock(lock) => self.lock(id, name, &lock.name, said),
+            GateKind::Completed(other) => self.completed(id, slot, name, &other.workflow),
             GateKind::Metric(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
@@ -338,6 +342,89 @@ impl<'a> Waiting<'a> {
             wait.command(self.command(&format!("approve {run} {name} --as NAME{role}")))
                 .command(self.command(&format!("reject {run} {name} --as NAME{role}"))),
         )
+    }
+
+    fn signal(&self, id: NodeId, slot: &GateState, name: &str, signal: &SignalGate) -> Option<Wait> {
+        let asked = slot.signal.as_ref()?;
+        let run = self.run.id();
+        let posted = match &asked.posted {
+            Some(posted) => format!(
+                "{} posted that it failed ({})",
+                tame(&posted.by.name),
+                tame(&posted.because)
+            ),
+            None => "nobody has posted it".to_owned(),
+        };
+        let expiry = asked.expiry.filter(|_| asked.posted.is_none());
+        let brief = format!("waits for signal {}", signal.name);
+        let what = format!("waits for the signal `{}` of the gate `{name}`: {posted}", signal.name);
+        let node = &self.run.plan().node(id).key;
+        let command = match &signal.accept {
+            Some(_) => format!("signal {run} {} --node {node} --payload JSON", signal.name),
+            None => format!("signal {run} {} --node {node} --passed", signal.name),
+        };
+        let who = match &signal.accept {
+            Some(accept) => format!("A system outside posts it; it passes where `{}`.", tame(accept)),
+            None => "A system outside posts it, as passed or failed.".to_owned(),
+        };
+        Some(
+            Wait::new(Some(id), Urgency::Person, brief, what)
+                .since(Some(asked.asked_at))
+                .until(expiry.and_then(|expiry| expiry.ends_at()), "then it expires")
+                .who(who)
+                .command(self.command(&command))
+                .command(self.command(&format!("skip {run} {name} --reason WHY"))),
+        )
+    }
+
+    fn completed(&self, id: NodeId, slot: &GateState, name: &str, workflow: &str) -> Wait {
+        let said = slot.last.as_ref().map(|judged| tame(judged.judgement.because()));
+        let why = said.unwrap_or_else(|| "not looked at yet".to_owned());
+        let reading = slot.last.as_ref().and_then(|judged| judged.reading.as_ref());
+        let other = reading.and_then(|reading| match &reading.answer {
+            Answer::Completed { newest } => newest.as_ref(),
+            _ => None,
+        });
+        let look = match other {
+            Some(other) => format!("why {}", tame(&other.run)),
+            None => format!("runs --workflow {workflow}"),
+        };
+        Wait::new(
+            Some(id),
+            Urgency::Waiting,
+            format!("{name}: {why}"),
+            format!("waits for a run of the workflow `{workflow}` (gate `{name}`): {why}"),
+        )
+        .until(slot.next_at, "then it is looked at again")
+        .who("It goes on by itself once that run has succeeded; what is known of it is told by the first command.")
+        .command(self.command(&look))
+        .command(self.command(&format!("skip {} {name} --reason WHY", self.run.id())))
+    }
+
+    fn lock(&self, id: NodeId, gate: &str, name: &str, said: Option<String>) -> Wait {
+        let skip = self.command(&format!("skip {} {gate} --reason WHY", self.run.id()));
+        let lock = self.run.lock(name);
+        let Some((lock, waits)) = lock.and_then(|lock| Some((lock, lock.waits.as_ref()?))) else {
+            let why = said.unwrap_or_else(|| "not asked for yet".to_owned());
+            let what = format!("waits for the lock `{name}`: {why}");
+            return Wait::new(Some(id), Urgency::Waiting, format!("lock {name}: {why}"), what).command(skip);
+        };
+        let by = tame(&waits.by);
+        let place = match waits.ahead {
+            1 => format!("run {by} has it, this run is next"),
+            ahead => format!("run {by} has it or is to have it next, {ahead} runs are before this one"),
+        };
+        Wait::new(
+            Some(id),
+            Urgency::Waiting,
+            format!("waits for lock {name}, which {by} has"),
+            format!("waits for the lock `{name}`: {place}"),
+        )
+        .since(Some(lock.sought_at))
+        .until(lock.again_at, "then it asks again")
+        .who("It goes on by itself when the lock is free; what the other run waits for is told by the first command.")
+        .command(self.command(&format!("why {by}")))
+        .command(skip)
     }
 
     fn moving(&self, id: NodeId, node: &NodeState) -> Wait {

@@ -10,6 +10,7 @@ const EXAMPLES: &[(&str, &[&str], Runs)] = &[
     ("04-payments-api", &["--input", "version=v3.2.0"], Runs::NotYet),
     ("05-three-clouds", &["--input", "version=v2"], Runs::Here),
     ("06-judged-by-evidence", &[], Runs::Here),
+    ("07-waiting-for-others", &[], Runs::Here),
 ];
 
 #[derive(Clone, Copy, PartialEq)]

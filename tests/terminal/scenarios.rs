@@ -32,26 +32,30 @@ fn every_scenario_of_the_examples_holds() {
     let said = place.run(&["test"]);
     assert_eq!(said.code(), 0, "{}{}", said.out(), said.err());
     insta::assert_snapshot!(said.out(), @r"
-    ✓ errors-in-one-of-two-regions-take-all-three-back     rolled-back after 47s             ./01-three-regions.scenarios.yaml
-    ✓ a-spike-shorter-than-for-is-forgiven                 promoted after 51s                ./01-three-regions.scenarios.yaml
-    ✓ too-few-requests-are-no-evidence                     held after 1h59m                  ./01-three-regions.scenarios.yaml
-    ✓ an-order-that-sticks-goes-back                       rolled-back after 1m09s           ./01-three-regions.scenarios.yaml
-    ✓ a-leak-is-caught-at-a-quarter                        rolled-back after 31s             ./02-memory-leak.scenarios.yaml
-    ✓ the-fix-goes-everywhere                              promoted after 1m20s              ./02-memory-leak.scenarios.yaml
-    ✓ a-cache-that-fills-is-no-leak                        promoted after 1m20s              ./02-memory-leak.scenarios.yaml
-    ✓ without-telemetry-nothing-advances                   promoted after 11m15s             ./02-memory-leak.scenarios.yaml
-    ✓ a-crash-in-the-middle-changes-nothing                rolled-back after 31s             ./02-memory-leak.scenarios.yaml
-    ✓ the-on-call-approves-after-twenty-minutes            promoted after 20m40s             ./03-people-and-hours.scenarios.yaml
-    ✓ nobody-answers-for-a-day                             needs-attention after 1d          ./03-people-and-hours.scenarios.yaml
-    ✓ somebody-without-the-role-cannot-approve             needs-attention after 10m20s      ./03-people-and-hours.scenarios.yaml
-    ✓ a-candidate-that-fails-its-smoke-test-meets-no-user  rolled-back after 10s             ./03-people-and-hours.scenarios.yaml
-    ✓ in-the-freeze-it-waits-until-january                 promoted after 9d19h              ./03-people-and-hours.scenarios.yaml
-    ✓ a-platform-that-fails-for-a-minute-is-asked-again    promoted after 6m29s              ./03-people-and-hours.scenarios.yaml
-    ✓ as-good-as-what-serves-goes-everywhere               promoted after 1m13s              ./06-judged-by-evidence.scenarios.yaml
-    ✓ one-in-ten-that-fails-is-proven-at-ten-percent       rolled-back after 10s             ./06-judged-by-evidence.scenarios.yaml
-    ✓ without-an-error-budget-nothing-begins               needs-attention after 1d          ./06-judged-by-evidence.scenarios.yaml
+    ✓ errors-in-one-of-two-regions-take-all-three-back          rolled-back after 47s             ./01-three-regions.scenarios.yaml
+    ✓ a-spike-shorter-than-for-is-forgiven                      promoted after 51s                ./01-three-regions.scenarios.yaml
+    ✓ too-few-requests-are-no-evidence                          held after 1h59m                  ./01-three-regions.scenarios.yaml
+    ✓ an-order-that-sticks-goes-back                            rolled-back after 1m09s           ./01-three-regions.scenarios.yaml
+    ✓ a-leak-is-caught-at-a-quarter                             rolled-back after 31s             ./02-memory-leak.scenarios.yaml
+    ✓ the-fix-goes-everywhere                                   promoted after 1m20s              ./02-memory-leak.scenarios.yaml
+    ✓ a-cache-that-fills-is-no-leak                             promoted after 1m20s              ./02-memory-leak.scenarios.yaml
+    ✓ without-telemetry-nothing-advances                        promoted after 11m15s             ./02-memory-leak.scenarios.yaml
+    ✓ a-crash-in-the-middle-changes-nothing                     rolled-back after 31s             ./02-memory-leak.scenarios.yaml
+    ✓ the-on-call-approves-after-twenty-minutes                 promoted after 20m40s             ./03-people-and-hours.scenarios.yaml
+    ✓ nobody-answers-for-a-day                                  needs-attention after 1d          ./03-people-and-hours.scenarios.yaml
+    ✓ somebody-without-the-role-cannot-approve                  needs-attention after 10m20s      ./03-people-and-hours.scenarios.yaml
+    ✓ a-candidate-that-fails-its-smoke-test-meets-no-user       rolled-back after 10s             ./03-people-and-hours.scenarios.yaml
+    ✓ in-the-freeze-it-waits-until-january                      promoted after 9d19h              ./03-people-and-hours.scenarios.yaml
+    ✓ a-platform-that-fails-for-a-minute-is-asked-again         promoted after 6m29s              ./03-people-and-hours.scenarios.yaml
+    ✓ as-good-as-what-serves-goes-everywhere                    promoted after 1m13s              ./06-judged-by-evidence.scenarios.yaml
+    ✓ one-in-ten-that-fails-is-proven-at-ten-percent            rolled-back after 10s             ./06-judged-by-evidence.scenarios.yaml
+    ✓ without-an-error-budget-nothing-begins                    needs-attention after 1d          ./06-judged-by-evidence.scenarios.yaml
+    ✓ everybody-comes-in-time                                   promoted after 1h01m              ./07-waiting-for-others.scenarios.yaml
+    ✓ a-load-test-that-fails-takes-the-region-back              rolled-back after 15m17s          ./07-waiting-for-others.scenarios.yaml
+    ✓ nobody-reports-and-nothing-goes-on                        held after 2h59m                  ./07-waiting-for-others.scenarios.yaml
+    ✓ an-engine-that-is-gone-during-a-shift-rolls-nothing-back  promoted after 6h                 ./07-waiting-for-others.scenarios.yaml
 
-    18 scenarios: all hold
+    22 scenarios: all hold
     ");
     assert_eq!(
         said.out(),

@@ -40,6 +40,8 @@ pub struct World {
     pub people: Vec<Act>,
     pub faults: Vec<Fault>,
     pub upsets: Vec<Upset>,
+    /// Other runs that hold a lock for a while, by the lock's name.
+    pub locks: BTreeMap<String, Vec<Holder>>,
 }
 
 /// What a metric does, in some regions and from some share on.
@@ -52,6 +54,14 @@ pub struct Course {
     /// How many samples stand behind a number; on the candidate's clock.
     pub samples: Option<Curve>,
     pub reach: Reach,
+}
+
+/// Another run that holds a lock, counted from this run's start; one that does not end holds it for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub by: String,
+    pub after: Duration,
+    pub lasting: Option<Duration>,
 }
 
 /// Where and from when on a row applies.
@@ -131,14 +141,24 @@ pub struct Act {
 pub enum Deed {
     Approve(GateId),
     Reject(GateId),
-    Pause { freeze_bake: bool },
+    Pause {
+        freeze_bake: bool,
+    },
     Resume,
     Promote(RegionId),
     SkipGate(GateId),
     SkipStage(NodeId),
     Abort,
     Rollback,
-    Retry { from_start: bool },
+    Retry {
+        from_start: bool,
+    },
+    /// A system outside posts what this gate waits for.
+    Signal {
+        gate: GateId,
+        passed: Option<bool>,
+        payload: Option<serde_json::Value>,
+    },
 }
 
 /// When something of the script happens.

@@ -196,6 +196,8 @@ pub enum GateKind {
     Metric(MetricGate),
     Approval(Approval),
     Window(Window),
+    Signal(SignalGate),
+    Lock(LockGate),
     Http(HttpGate),
     Command(CommandGate),
     Compare(CompareGate),
@@ -203,6 +205,7 @@ pub enum GateKind {
     Budget(BudgetGate),
     Kayenta(KayentaGate),
     Health,
+    Completed(CompletedGate),
     /// Known to the language, not to this build; kept so that nothing is lost.
     NotYet {
         kind: String,
@@ -217,6 +220,8 @@ impl GateKind {
             GateKind::Metric(_) => "metric",
             GateKind::Approval(_) => "approval",
             GateKind::Window(_) => "window",
+            GateKind::Signal(_) => "signal",
+            GateKind::Lock(_) => "lock",
             GateKind::Http(_) => "http",
             GateKind::Command(_) => "command",
             GateKind::Compare(_) => "compare",
@@ -224,6 +229,7 @@ impl GateKind {
             GateKind::Budget(_) => "budget",
             GateKind::Kayenta(_) => "kayenta",
             GateKind::Health => "health",
+            GateKind::Completed(_) => "completed",
             GateKind::NotYet { kind, .. } => kind,
         }
     }
@@ -246,10 +252,13 @@ impl GateKind {
             }
             GateKind::Approval(_)
             | GateKind::Window(_)
+            | GateKind::Signal(_)
+            | GateKind::Lock(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Kayenta(_)
             | GateKind::Health
+            | GateKind::Completed(_)
             | GateKind::NotYet { .. } => Vec::new(),
         }
     }
@@ -263,9 +272,12 @@ impl GateKind {
             GateKind::Budget(gate) => gate.burn.is_some(),
             GateKind::Approval(_)
             | GateKind::Window(_)
+            | GateKind::Signal(_)
+            | GateKind::Lock(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health
+            | GateKind::Completed(_)
             | GateKind::NotYet { .. } => false,
         }
     }
@@ -280,16 +292,22 @@ impl GateKind {
             | GateKind::Budget(_)
             | GateKind::Approval(_)
             | GateKind::Window(_)
+            | GateKind::Signal(_)
+            | GateKind::Lock(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::Health
+            | GateKind::Completed(_)
             | GateKind::NotYet { .. } => false,
         }
     }
 
     /// Whether the core judges it alone, from people and time; every other kind asks the world.
     pub fn is_judged_in_the_core(&self) -> bool {
-        matches!(self, GateKind::Approval(_) | GateKind::Window(_))
+        matches!(
+            self,
+            GateKind::Approval(_) | GateKind::Window(_) | GateKind::Signal(_) | GateKind::Lock(_)
+        )
     }
 }
 
@@ -508,6 +526,41 @@ pub struct Approval {
     pub on_expiry: Policy,
     /// Whether the person who started the run may approve.
     pub starter_may_approve: bool,
+}
+
+/// A system outside says how it went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalGate {
+    /// The name under which it is posted.
+    pub name: String,
+    /// CEL over `payload` (JSON); must be true to pass. None: the post itself says passed or failed.
+    pub accept: Option<String>,
+    /// Counted from the moment of asking; none = never.
+    pub expires: Option<Duration>,
+    /// What silence leads to; never advances.
+    pub on_expiry: Policy,
+}
+
+/// Another workflow's newest run has succeeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompletedGate {
+    pub workflow: String,
+    /// Only runs that released the same version count.
+    pub same_release: bool,
+    /// Only runs that were started with these count.
+    pub inputs: BTreeMap<String, String>,
+    /// An older success counts no more; none = however old.
+    pub within: Option<Duration>,
+}
+
+/// What only one run may do at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockGate {
+    /// Across all workflows of a store.
+    pub name: String,
 }
 
 /// Opening hours. Empty `days` means every day; no `from`/`to` means the whole day; `to` before `from` crosses midnight.

@@ -110,8 +110,18 @@ pub trait Store: Send + Sync {
         only_if_newest: bool,
     ) -> Result<Claiming, Error>;
 
-    /// Gives the targets back; makes runs that wait for one of them due.
+    /// Gives the targets back, and every lock; makes runs that wait for one of them due.
     async fn release_claims(&self, lease: &Lease) -> Result<(), Error>;
+
+    // --- locks ---
+
+    /// Takes a lock for the run of this lease, or a place in its queue: first come, first served. Who has not asked for
+    /// [`LOCK_PATIENCE`] keeps nobody waiting any more. At most one run holds a name; its holder may ask again and keeps it, under
+    /// whatever lease. A run that waits is due once the lock is given back, as for targets.
+    async fn lock(&self, lease: &Lease, name: &str, now: Timestamp) -> Result<Locking, Error>;
+
+    /// Gives back one lock, or the place in its queue; nothing where the run has neither.
+    async fn unlock(&self, lease: &Lease, name: &str) -> Result<(), Error>;
 
     // --- signals ---
 
@@ -323,6 +333,21 @@ pub enum Claiming {
     Superseded {
         target: String,
         by: RunId,
+    },
+}
+
+/// Who waits for a lock asks again well within this time; three missed questions and others go first.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(200);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Locking {
+    Held {
+        number: u64,
+    },
+    /// `by` has it, or is to have it next; so many are before this run.
+    Waits {
+        by: RunId,
+        ahead: u32,
     },
 }
 

@@ -1,6 +1,7 @@
 //! The only way a run changes: the fold of events.
 
 mod gate;
+mod lock;
 mod node;
 mod people;
 mod region;
@@ -66,8 +67,15 @@ impl Run {
             | Event::ApprovalAsked { .. }
             | Event::Approved { .. }
             | Event::Rejected { .. }
+            | Event::SignalAwaited { .. }
+            | Event::SignalPosted { .. }
             | Event::GateJudged { .. }
             | Event::GateSkipped { .. } => self.apply_to_gate(event),
+            Event::LockSought { .. }
+            | Event::LockBusy { .. }
+            | Event::LockTaken { .. }
+            | Event::LockDropped { .. }
+            | Event::LockReleased { .. } => self.apply_lock(event),
             Event::RegionObserved { .. }
             | Event::RegionResolved { .. }
             | Event::Ordered { .. }

@@ -24,6 +24,10 @@ pub enum EffectKey {
     Observe { region: RegionId, intent: u64 },
     /// Order a state; `intent` is the order's number in this run.
     Ensure { region: RegionId, intent: u64 },
+    /// Ask the store for the lock of a gate; `round` counts the locks that this run has sought.
+    Lock { gate: GateId, round: u64 },
+    /// Give it back, or the place in its queue.
+    Unlock { gate: GateId, round: u64 },
     /// Read one gate once; `round` counts its readings in this place.
     Read {
         node: NodeId,
@@ -40,6 +44,8 @@ impl fmt::Display for EffectKey {
             EffectKey::Release { round } => write!(f, "release#{round}"),
             EffectKey::Observe { region, intent } => write!(f, "observe/{}#{intent}", region.0),
             EffectKey::Ensure { region, intent } => write!(f, "ensure/{}#{intent}", region.0),
+            EffectKey::Lock { gate, round } => write!(f, "lock/{}#{round}", gate.0),
+            EffectKey::Unlock { gate, round } => write!(f, "unlock/{}#{round}", gate.0),
             EffectKey::Read {
                 node,
                 place,
@@ -94,6 +100,13 @@ pub enum Ask {
         only_if_newest: bool,
     },
     Release,
+    /// Take a lock, or a place in its queue.
+    Lock {
+        name: String,
+    },
+    Unlock {
+        name: String,
+    },
     Observe {
         region: RegionId,
     },
@@ -173,6 +186,16 @@ pub enum Outcome {
         why: String,
     },
     Released,
+    /// To a lock: it is this run's.
+    Locked {
+        number: u64,
+    },
+    /// To a lock: `by` has it or is to have it next; so many are before this run.
+    LockBusy {
+        by: String,
+        ahead: u32,
+    },
+    Unlocked,
     Observed(Observation),
     Progress(Progress),
     Read(Reading),

@@ -192,6 +192,23 @@ pub enum Event {
         comment: Option<String>,
         at: Timestamp,
     },
+    /// A signal gate asks; it expires `expires` after asking, pauses not counted.
+    SignalAwaited {
+        node: NodeId,
+        place: Place,
+        gate: GateId,
+        expires: Option<Duration>,
+        at: Timestamp,
+    },
+    /// Bound to node and attempt by its place in the journal; the payload stands in the signal that was taken with it.
+    SignalPosted {
+        node: NodeId,
+        gate: GateId,
+        by: Person,
+        passed: bool,
+        because: String,
+        at: Timestamp,
+    },
     /// Judged from people and time alone: an approval that is complete, expired or rejected, a window that opened or closed.
     /// Looked at again at `next_at`.
     GateJudged {
@@ -208,6 +225,37 @@ pub enum Event {
         gate: GateId,
         by: String,
         reason: String,
+        at: Timestamp,
+    },
+
+    // --- locks ---
+    /// Everything else before a node is open: the store is asked for the lock of a gate.
+    LockSought {
+        lock: String,
+        gate: GateId,
+        at: Timestamp,
+    },
+    /// `by` has it, or is to have it next; asked again at `again_at`.
+    LockBusy {
+        lock: String,
+        by: String,
+        ahead: u32,
+        at: Timestamp,
+        again_at: Timestamp,
+    },
+    /// `number` rises whenever a run takes the lock.
+    LockTaken {
+        lock: String,
+        number: u64,
+        at: Timestamp,
+    },
+    /// It is needed no more, and is to be given back; or its queue is left.
+    LockDropped {
+        lock: String,
+        at: Timestamp,
+    },
+    LockReleased {
+        lock: String,
         at: Timestamp,
     },
 

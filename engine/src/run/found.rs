@@ -8,7 +8,7 @@ use super::event::{Ending, Event};
 use super::signal::Request;
 use super::state::{Life, RegionLife};
 use super::stories::{approve, attention, finished, pause};
-use super::story::{approval, gate, secs, submitted, watched, workflow};
+use super::story::{Story, approval, gate, secs, submitted, watched, workflow};
 use super::wanted::wanted;
 
 #[test]
@@ -118,7 +118,101 @@ fn a_stage_scope_ends_where_the_region_was_never_seen() {
     // Nobody answers the look at the region until the opening's deadline.
     story.now = secs(3_600).after(story.now);
     story.step(Input::Tick).unwrap();
+    assert_eq!(finished(&story), None, "a look may be on its way");
+    let key = wanted(&story.run, story.now).effects[0].key;
+    let outcome = Outcome::Failed {
+        error: "timed out".into(),
+        lasting: false,
+        retry_after: None,
+    };
+    story.step(Input::Outcome { key, outcome }).unwrap();
     assert_eq!(finished(&story), Some(Ending::RolledBack));
+}
+
+/// A stage that shifts, and an engine that is gone for an hour; the shift may take five minutes.
+fn back_after_an_outage(progress: Progress) -> Story {
+    let mut story = submitted(workflow(&[("only", &["west"])], &["10%", "100%"]));
+    while story.life("open:only/west") != Life::Passed {
+        story.settle_once();
+    }
+    story.progress.insert("west".into(), progress);
+    story.live(secs(20));
+    assert_eq!(story.life("stage:only/west/10%"), Life::Moving);
+    story.now = secs(3_600).after(story.now);
+    story
+        .step(Input::Own {
+            owner: "another".into(),
+            epoch: 2,
+        })
+        .unwrap();
+    story
+}
+
+#[test]
+fn a_deadline_that_passed_in_an_outage_waits_for_a_look_at_the_platform() {
+    for progress in [Progress::Moving { why: None }, Progress::Stuck { why: "quota".into() }] {
+        let mut story = back_after_an_outage(progress.clone());
+        assert_eq!(story.life("stage:only/west/10%"), Life::Moving);
+        // It has got there meanwhile.
+        story.progress.clear();
+        story.live(secs(300));
+        assert_eq!(finished(&story), Some(Ending::Promoted), "{progress:?}");
+    }
+    // It has not: it has the time that was left when somebody looked last, for it may not even have heard of the order.
+    let mut story = back_after_an_outage(Progress::Moving { why: None });
+    let is_back = |story: &Story| story.has(|event| matches!(event, Event::RollbackDecided { .. }));
+    story.live(secs(240));
+    assert!(!is_back(&story));
+    story.live(secs(60));
+    assert!(is_back(&story));
+}
+
+#[test]
+fn a_first_question_that_fails_after_an_outage_is_no_look() {
+    let mut story = back_after_an_outage(Progress::Moving { why: None });
+    let lost = |story: &mut Story| {
+        let key = wanted(&story.run, story.now).effects[0].key;
+        let outcome = Outcome::Failed {
+            error: "connection refused".into(),
+            lasting: false,
+            retry_after: None,
+        };
+        story.step(Input::Outcome { key, outcome }).unwrap();
+    };
+    lost(&mut story);
+    assert_eq!(story.life("stage:only/west/10%"), Life::Moving);
+    for _ in 0..30 {
+        let Some(wake) = wanted(&story.run, story.now)
+            .wake
+            .filter(|_| story.life("stage:only/west/10%") == Life::Moving)
+        else {
+            break;
+        };
+        story.now = wake;
+        story.step(Input::Tick).unwrap();
+        if !wanted(&story.run, story.now).effects.is_empty() && story.life("stage:only/west/10%") == Life::Moving {
+            lost(&mut story);
+        }
+    }
+    // A platform that cannot be reached until its time is over is given up, as before.
+    assert_ne!(story.life("stage:only/west/10%"), Life::Moving);
+}
+
+#[test]
+fn a_hold_that_ran_out_in_an_outage_is_judged_by_a_new_reading() {
+    let mut story = submitted(watched(workflow(&[("only", &["west"])], &["10%", "100%"])));
+    story.until("stage:only/west/10%", Life::Baking);
+    story.error_rate = Some(0.02);
+    story.live(secs(10));
+    story.error_rate = Some(0.001);
+    story.now = secs(4_000).after(story.now);
+    let own = Input::Own {
+        owner: "another".into(),
+        epoch: 2,
+    };
+    story.step(own).unwrap();
+    story.live(secs(300));
+    assert_eq!(finished(&story), Some(Ending::Promoted));
 }
 
 #[test]

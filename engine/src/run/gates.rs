@@ -183,6 +183,9 @@ impl Run {
             | GateKind::Approval(_)
             | GateKind::Window(_)
             | GateKind::Kayenta(_)
+            | GateKind::Signal(_)
+            | GateKind::Lock(_)
+            | GateKind::Completed(_)
             | GateKind::Health
             | GateKind::NotYet { .. } => (WINDOW_MIN, since),
         };
@@ -346,7 +349,7 @@ impl Run {
 }
 
 impl Draft<'_> {
-    /// Approvals and windows of a place, judged from people and time. True when something has changed.
+    /// Approvals, signals, locks and windows of a place, judged from people and time. True when something has changed.
     pub(in crate::run) fn judge_people_and_time(&mut self, id: NodeId, place: Place) -> bool {
         let plan = self.run.plan().clone();
         let gates: Vec<GateId> = self.run.node(id).gates_at(place).map(|slot| slot.gate).collect();
@@ -355,6 +358,8 @@ impl Draft<'_> {
             changed |= match &plan.gate(gate).1.kind {
                 GateKind::Approval(approval) => self.judge_approval(id, place, gate, approval),
                 GateKind::Window(window) => self.judge_window(id, place, gate, window),
+                GateKind::Signal(_) => self.judge_signal(id, place, gate),
+                GateKind::Lock(_) => self.judge_lock(id, place, gate),
                 GateKind::Metric(_)
                 | GateKind::Http(_)
                 | GateKind::Command(_)
@@ -362,6 +367,7 @@ impl Draft<'_> {
                 | GateKind::Trend(_)
                 | GateKind::Budget(_)
                 | GateKind::Kayenta(_)
+                | GateKind::Completed(_)
                 | GateKind::Health => false,
                 GateKind::NotYet { kind, .. } => self.judge_unavailable(id, place, gate, kind),
             };
@@ -439,7 +445,7 @@ impl Draft<'_> {
         )
     }
 
-    fn judge_if_new(
+    pub(in crate::run) fn judge_if_new(
         &mut self,
         id: NodeId,
         place: Place,

@@ -8,11 +8,11 @@ use meridian_workflows::workflow::GateKind;
 
 use super::effect::{DesiredState, Place};
 use super::event::{Ending, Event};
-use super::people;
 use super::reading::{Answer, Counts, Sample};
 use super::state::{GateState, Life, RegionLife, Resolved, Run, Standing};
 use super::verdict::Level;
 use super::wanted::wanted;
+use super::{people, posts};
 
 /// A broken promise, by its number in the design.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,9 @@ pub fn check_event(before: &Run, event: &Event, after: &Run, at: Timestamp) -> R
     share_stays_within_the_node(before, event)?;
     rollback_never_raises(before, event)?;
     only_evidence_passes(before, event)?;
+    only_a_post_passes_a_signal(before, event)?;
+    locks_are_held_while_they_guard(before, event)?;
+    nothing_fails_unseen(before, event, at)?;
     gates_open_what_they_guard(before, event)?;
     one_tag_is_one_content(before, event)?;
     bakes_count_only_what_was_lived(before, event, after, at)
@@ -53,8 +56,10 @@ pub fn check_rest(run: &Run, now: Timestamp) -> Result<(), Violation> {
         return Ok(());
     }
     let owed = wanted(run, now);
-    let somebody_is_asked =
-        run.is_paused() || matches!(run.state.standing, Standing::Attention { .. }) || !people::waiting(run).is_empty();
+    let somebody_is_asked = run.is_paused()
+        || matches!(run.state.standing, Standing::Attention { .. })
+        || !people::waiting(run).is_empty()
+        || !posts::awaited(run).is_empty();
     if owed.effects.is_empty() && owed.wake.is_none() && !somebody_is_asked && run.state.submitted_at.is_some() {
         return broken(
             4,
@@ -202,10 +207,89 @@ fn only_evidence_passes(before: &Run, event: &Event) -> Result<(), Violation> {
         }
         Answer::Check { passed, .. } => *passed,
         Answer::Health { is_settled, diagnosis } => *is_settled && diagnosis.is_none(),
+        Answer::Completed { newest } => newest.as_ref().is_some_and(|other| other.outcome == "promoted"),
         Answer::Error { .. } => false,
     };
     if judgement.is_pass() && !is_evidence {
         return broken(6, format!("a gate passes without evidence: {:?}", reading.answer));
+    }
+    Ok(())
+}
+
+/// 6, of signals: silence is never a pass.
+fn only_a_post_passes_a_signal(before: &Run, event: &Event) -> Result<(), Violation> {
+    let Event::GateJudged {
+        node,
+        place,
+        gate,
+        judgement,
+        ..
+    } = event
+    else {
+        return Ok(());
+    };
+    let (name, definition) = before.plan.gate(*gate);
+    let signal = before
+        .node(*node)
+        .gate(*place, *gate)
+        .and_then(|slot| slot.signal.as_ref());
+    let posted = signal.and_then(|signal| signal.posted.as_ref());
+    let is_signal = matches!(definition.kind, GateKind::Signal(_));
+    if is_signal && judgement.is_pass() && !posted.is_some_and(|posted| posted.passed) {
+        return broken(6, format!("`{name}` passes, and nobody has posted so"));
+    }
+    Ok(())
+}
+
+/// 1, of locks: nothing begins under a lock that the run does not hold, and none is given back while its region-phase goes on.
+fn locks_are_held_while_they_guard(before: &Run, event: &Event) -> Result<(), Violation> {
+    let lock_of = |slot: &GateState| match &before.plan.gate(slot.gate).1.kind {
+        GateKind::Lock(lock) if !slot.is_skipped && !slot.is_excused => Some(&lock.name),
+        _ => None,
+    };
+    match event {
+        Event::NodeStarted { node, .. } | Event::NodePassed { node, .. } => {
+            let is_barrier = matches!(before.plan.node(*node).kind, NodeKind::Phase);
+            let begins = matches!(event, Event::NodeStarted { .. }) || is_barrier;
+            let slots = before.node(*node).gates_at(Place::Before).filter(|_| begins);
+            let acting = slots.filter(|slot| !before.plan.gate(slot.gate).1.dry_run);
+            let free = acting.filter_map(lock_of).find(|name| {
+                let lock = before.state.locks.get(*name);
+                !lock.is_some_and(|lock| lock.number.is_some() && !lock.is_leaving)
+            });
+            free.map_or(Ok(()), |name| {
+                let key = &before.plan.node(*node).key;
+                broken(1, format!("{key} begins without the lock `{name}`"))
+            })
+        }
+        Event::LockDropped { lock, .. } => {
+            let works = |id: NodeId| before.node(id).life.is_under_way();
+            let guarded = before.plan.nodes().find(|(id, _)| {
+                let mut slots = before.node(*id).gates_at(Place::Before);
+                works(*id) && slots.any(|slot| lock_of(slot) == Some(lock))
+            });
+            guarded.map_or(Ok(()), |(_, node)| {
+                broken(
+                    1,
+                    format!("the lock `{lock}` is given back while {} is at work", node.key),
+                )
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// 6, of platforms: a deadline or a trouble that passed while nobody looked fails nothing before somebody has.
+fn nothing_fails_unseen(before: &Run, event: &Event, at: Timestamp) -> Result<(), Violation> {
+    let Event::NodeFailed { node, why, .. } = event else {
+        return Ok(());
+    };
+    let node = before.plan.node(*node);
+    let order = node.region.and_then(|region| before.region(region).order.as_ref());
+    let is_due = order.and_then(|order| order.ask_at).is_some_and(|due| due <= at);
+    let by_time = why.starts_with("deadline/") || why.starts_with("stuck/");
+    if by_time && is_due {
+        return broken(6, format!("{} fails before its platform has been asked", node.key));
     }
     Ok(())
 }

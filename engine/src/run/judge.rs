@@ -4,6 +4,7 @@
 
 mod budget;
 mod compared;
+mod completed;
 mod counts;
 mod course;
 mod harm;
@@ -117,6 +118,7 @@ fn found(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
         ) => trend::judged(gate, candidate, baseline.as_ref(), restarts.as_ref(), of),
         (Answer::Analysis(analysis), GateKind::Kayenta(gate)) => kayenta::judged(gate, analysis, of),
         (Answer::Health { is_settled, diagnosis }, GateKind::Health) => health(*is_settled, diagnosis.as_deref(), of),
+        (Answer::Completed { newest }, GateKind::Completed(gate)) => completed::judged(gate, newest.as_ref(), of),
         (Answer::Budget { reserve, burn }, GateKind::Budget(gate)) => budget::judged(gate, reserve.as_ref(), burn, of),
         (
             Answer::Check { .. }
@@ -125,6 +127,7 @@ fn found(reading: &Reading, of: &Circumstances<'_>) -> Judgement {
             | Answer::Course { .. }
             | Answer::Analysis(_)
             | Answer::Health { .. }
+            | Answer::Completed { .. }
             | Answer::Budget { .. },
             kind,
         ) => Judgement::unknown(

@@ -14,9 +14,13 @@ mod found;
 pub mod gates;
 pub mod invariant;
 pub mod judge;
+pub mod locks;
 pub mod mutant;
 mod outcome;
+#[cfg(test)]
+mod outside;
 pub mod people;
+pub mod posts;
 mod progress;
 pub mod reading;
 mod rollback;
@@ -28,6 +32,7 @@ pub mod statistics;
 mod stories;
 #[cfg(test)]
 pub(crate) mod story;
+mod unseen;
 pub mod verdict;
 pub mod version;
 pub mod wanted;

@@ -50,12 +50,20 @@ pub enum Mutant {
     IgnoresMaxParallel,
     /// What is left out before its turn lets its children go on before theirs.
     IgnoresParents,
+    /// A signal that nobody has posted in time passes.
+    PassesSilence,
+    /// A lock that another run has opens its gate.
+    IgnoresLocks,
+    /// A lock is given back as soon as its node has begun.
+    DropsLockEarly,
+    /// What passed while nobody looked acts before anybody has.
+    JudgesUnseen,
     /// The same tag may be different content in two regions.
     IgnoresDigests,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 23] = [
+    pub const ALL: [Mutant; 27] = [
         Mutant::SkipsGate,
         Mutant::PassesNan,
         Mutant::PassesNoData,
@@ -79,6 +87,10 @@ impl Mutant {
         Mutant::IgnoresMaxParallel,
         Mutant::IgnoresParents,
         Mutant::IgnoresDigests,
+        Mutant::PassesSilence,
+        Mutant::IgnoresLocks,
+        Mutant::DropsLockEarly,
+        Mutant::JudgesUnseen,
     ];
 }
 

@@ -11,7 +11,7 @@ use super::mutant::{Mutant, is_on};
 use super::reading::{Answer, Reading};
 use super::state::{RegionLife, Standing};
 use super::wanted::is_wanted;
-use super::{people, rollback};
+use super::{locks, people, rollback};
 
 /// An order that moves is asked about again after this long, then later and later.
 const ASK_FIRST: Duration = Duration::from_millis(500);
@@ -40,6 +40,9 @@ pub(in crate::run) fn admit(draft: &mut Draft<'_>, key: EffectKey, outcome: Outc
         }
         (EffectKey::Claim { .. }, Outcome::ClaimRefused { why }) => claim_refused(draft, why),
         (EffectKey::Release { .. }, Outcome::Released) => draft.push(Event::Released),
+        (EffectKey::Lock { gate, .. }, Outcome::Locked { number }) => locks::is_taken(draft, gate, number),
+        (EffectKey::Lock { gate, .. }, Outcome::LockBusy { by, ahead }) => locks::is_busy(draft, gate, by, ahead),
+        (EffectKey::Unlock { gate, .. }, Outcome::Unlocked) => locks::is_released(draft, gate),
         (EffectKey::Observe { region, .. }, Outcome::Observed(observation)) => observed(draft, region, observation),
         (EffectKey::Ensure { region, .. }, Outcome::Progress(progress)) => progressed(draft, region, progress),
         (EffectKey::Read { node, place, gate, .. }, Outcome::Read(reading)) => {
@@ -98,6 +101,9 @@ fn name(outcome: &Outcome) -> &'static str {
         Outcome::Busy { .. } => "`busy`",
         Outcome::ClaimRefused { .. } => "`claim refused`",
         Outcome::Released => "`released`",
+        Outcome::Locked { .. } => "`locked`",
+        Outcome::LockBusy { .. } => "`lock busy`",
+        Outcome::Unlocked => "`unlocked`",
         Outcome::Observed(_) => "`observed`",
         Outcome::Progress(_) => "`progress`",
         Outcome::Read(_) => "`read`",
@@ -136,7 +142,11 @@ fn retry_at(draft: &Draft<'_>, key: EffectKey, retry_after: Option<Duration>) ->
             .as_ref()
             .map_or(0, |order| order.failures),
         EffectKey::Observe { region, .. } => draft.run.region(region).look_failures,
-        EffectKey::Claim { .. } | EffectKey::Release { .. } | EffectKey::Read { .. } => 2,
+        EffectKey::Claim { .. }
+        | EffectKey::Release { .. }
+        | EffectKey::Lock { .. }
+        | EffectKey::Unlock { .. }
+        | EffectKey::Read { .. } => 2,
     };
     let backoff = RETRY_FIRST.saturating_mul(1 << failures.min(10)).min(RETRY_MAX);
     backoff.max(retry_after.unwrap_or(Duration::ZERO)).after(draft.now)

@@ -8,6 +8,7 @@ use super::effect::Place;
 use super::event::{Ending, Event};
 use super::gates::is_or_acts_as;
 use super::mutant::{Mutant, is_on};
+use super::posts;
 use super::rollback;
 use super::signal::{Person, Request, Signal, Skip};
 use super::state::{Life, RegionLife, Run, Standing};
@@ -31,6 +32,9 @@ pub(in crate::run) fn admit(draft: &mut Draft<'_>, signal: Signal) -> Result<(),
         Request::Skip { what, .. } => may_skip(run, what)?,
         Request::Promote { region, .. } => {
             rushed(run, region)?;
+        }
+        Request::Signal(posted) => {
+            posts::heard(run, posted)?;
         }
     }
     // Judged on the state before it: taking the signal changes nothing that the answers depend on.
@@ -79,6 +83,10 @@ fn take(draft: &mut Draft<'_>, signal: &Signal) -> Result<(), Refusal> {
         }
         Request::Skip { what, reason } => skip(draft, what, by, reason)?,
         Request::Promote { region, reason } => promote(draft, region, by, reason)?,
+        Request::Signal(posted) => {
+            let heard = posts::heard(&draft.run, posted)?;
+            draft.take_post(heard, &signal.by);
+        }
     }
     Ok(())
 }

@@ -9,9 +9,9 @@ use super::decide::Draft;
 use super::effect::{DesiredState, Place};
 use super::event::{Ending, Event};
 use super::mutant::{Mutant, is_on};
-use super::rollback;
 use super::state::{Life, RegionLife, Run, Standing};
 use super::verdict::Verdict;
+use super::{locks, rollback};
 
 /// What a platform calls stuck must last this long before it counts: crash loops and pulls recover now and then.
 pub(in crate::run) const STUCK_GRACE: Duration = Duration::from_secs(30);
@@ -34,12 +34,17 @@ pub(in crate::run) fn settle(draft: &mut Draft<'_>) {
 fn step(draft: &mut Draft<'_>) -> bool {
     match draft.run.state.standing {
         Standing::Submitted | Standing::Finished { .. } => false,
-        Standing::RollingBack => rollback::advance(draft),
+        Standing::RollingBack => rollback::advance(draft) || locks::advance(draft),
         Standing::Running => {
-            rollback::advance(draft) || verdicts(draft) || forward(draft) || held_too_long(draft) || completed(draft)
+            rollback::advance(draft)
+                || verdicts(draft)
+                || locks::advance(draft)
+                || forward(draft)
+                || held_too_long(draft)
+                || completed(draft)
         }
         // What is under way is still watched: a breach rolls back however long a person takes.
-        Standing::Attention { .. } => rollback::advance(draft) || verdicts(draft),
+        Standing::Attention { .. } => rollback::advance(draft) || verdicts(draft) || locks::advance(draft),
     }
 }
 
@@ -211,7 +216,14 @@ fn given_up(run: &Run, id: NodeId, region: RegionId, now: jiff::Timestamp) -> Op
         .and_then(|order| order.why.clone())
         .map(|why| format!(" ({why})"))
         .unwrap_or_default();
+    // What has arrived is there, however long it took to hear of it.
+    let is_there = order.is_some_and(|order| order.node == Some(id) && order.settled_at.is_some());
+    if is_there && !run.is_unresolved(region) {
+        return None;
+    }
+    let is_unseen = run.is_unseen(region, now);
     if let Some(stuck) = order.and_then(|order| order.stuck.as_ref())
+        && !is_unseen
         && STUCK_GRACE.after(stuck.since) <= now
     {
         return Some(format!("stuck/{key}: {}", stuck.why));
@@ -219,9 +231,10 @@ fn given_up(run: &Run, id: NodeId, region: RegionId, now: jiff::Timestamp) -> Op
     if order.is_some_and(|order| order.is_failing_for_good) {
         return Some(format!("refused/{key}: the platform refuses the order{why}"));
     }
-    run.node(id)
-        .deadline
-        .is_some_and(|deadline| deadline.is_over(now))
+    // An outage of the engine, or of the way to the platform, is not the platform's failure.
+    let is_unreached = run.unreached_until(region).is_some_and(|until| until > now);
+    let is_over = run.node(id).deadline.is_some_and(|deadline| deadline.is_over(now));
+    (is_over && !is_unseen && !is_unreached)
         .then(|| format!("deadline/{key}: not there after {}{why}", run.plan.node(id).deadline))
 }
 
@@ -401,6 +414,9 @@ fn held_too_long(draft: &mut Draft<'_>) -> bool {
     let now = draft.now;
     let late = nodes_judged(&draft.run).into_iter().find_map(|id| {
         let hold = draft.run.node(id).hold.as_ref().filter(|hold| hold.until <= now)?;
+        if draft.run.is_unread(id, now) {
+            return None;
+        }
         Some((
             draft.run.plan.node(id).key.clone(),
             hold.why.clone(),

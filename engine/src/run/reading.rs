@@ -43,10 +43,23 @@ pub enum Answer {
         is_settled: bool,
         diagnosis: Option<String>,
     },
+    /// The newest run of another workflow that the gate means; none where there is none.
+    Completed { newest: Option<OtherRun> },
     /// A question with yes or no (HTTP check, command); `detail` says what came back, in a short line.
     Check { passed: bool, detail: String },
     /// The question could not be answered; `why` is a lower-case phrase without secrets.
     Error { why: String },
+}
+
+/// How another run stands, by its row in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherRun {
+    pub run: String,
+    /// In the word of lists and exit codes.
+    pub outcome: String,
+    /// The instant of its newest entry.
+    pub at: Timestamp,
 }
 
 /// All requests of one arm in a window, and parts of them: the bad ones, or those that were at most so slow for each boundary.

@@ -62,6 +62,8 @@ pub enum Request {
     Rollback { reason: Option<String> },
     /// A new attempt from the failed nodes, or from the start.
     Retry { from_start: bool, reason: Option<String> },
+    /// A system outside says how something went that a `signal` gate waits for.
+    Signal(Posted),
     /// A later run of the same workflow wants the targets: roll back and give way.
     Supersede { by_run: String },
 }
@@ -79,9 +81,23 @@ impl Request {
             Request::Abort { .. } => "abort",
             Request::Rollback { .. } => "rollback",
             Request::Retry { .. } => "retry",
+            Request::Signal(_) => "signal",
             Request::Supersede { .. } => "supersede",
         }
     }
+}
+
+/// What is posted under a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Posted {
+    pub name: String,
+    /// None: the only node that waits for it.
+    pub node: Option<String>,
+    /// None: the gate decides by the payload.
+    pub passed: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<serde_json::Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

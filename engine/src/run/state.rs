@@ -1,6 +1,6 @@
 //! What a run is at one moment: the plan and the fold of its journal. It changes only by `apply`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -69,6 +69,12 @@ pub struct State {
     pub active: Vec<BTreeSet<RegionId>>,
     /// Ids of signals that were taken, so that a second delivery changes nothing.
     pub signals: BTreeSet<String>,
+    /// Locks that were asked for and not given back, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub locks: BTreeMap<String, LockState>,
+    /// Locks sought so far.
+    #[serde(default)]
+    pub lock_rounds: u64,
 }
 
 /// Where a run stands as a whole.
@@ -245,6 +251,8 @@ pub struct GateState {
     /// A person has answered this gate's question; its judgement acts again only after it has recovered once.
     pub is_excused: bool,
     pub approval: Option<ApprovalState>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<SignalState>,
 }
 
 /// The newest judgement, and what it was made of.
@@ -264,6 +272,65 @@ pub struct ApprovalState {
     pub expiry: Option<Countdown>,
     pub approved_by: Vec<Person>,
     pub rejected_by: Option<Person>,
+}
+
+/// A signal gate that has asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalState {
+    pub asked_at: Timestamp,
+    pub expiry: Option<Countdown>,
+    /// The newest post.
+    pub posted: Option<SignalPost>,
+}
+
+/// What was posted, and what the gate made of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalPost {
+    pub by: Person,
+    pub passed: bool,
+    pub because: String,
+    pub at: Timestamp,
+}
+
+/// One lock, from the moment it is sought until it is given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockState {
+    pub round: u64,
+    /// The gate that it was first sought for.
+    pub gate: GateId,
+    pub sought_at: Timestamp,
+    /// Given by the store with the lock; none while the run waits for it.
+    pub number: Option<u64>,
+    pub taken_at: Option<Timestamp>,
+    pub waits: Option<LockWait>,
+    /// When the store is asked (again); none: at once.
+    pub again_at: Option<Timestamp>,
+    /// Why the last question had no answer.
+    pub why: Option<String>,
+    /// Needed no more.
+    pub is_leaving: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockWait {
+    /// The run that has it, or is to have it next.
+    pub by: String,
+    pub ahead: u32,
+}
+
+impl LockState {
+    pub fn is_held(&self) -> bool {
+        self.number.is_some() && !self.is_leaving
+    }
+
+    /// Whether a question to the store is out, or due: what it comes to is not known.
+    pub fn is_asked(&self, now: Timestamp) -> bool {
+        self.number.is_none() && !self.is_leaving && self.again_at.is_none_or(|at| at <= now)
+    }
 }
 
 /// One region.
@@ -450,6 +517,8 @@ impl State {
             frontier: BTreeSet::new(),
             active: Vec::new(),
             signals: BTreeSet::new(),
+            locks: BTreeMap::new(),
+            lock_rounds: 0,
         }
     }
 }
@@ -504,6 +573,7 @@ impl GateState {
             is_skipped: false,
             is_excused: false,
             approval: None,
+            signal: None,
         }
     }
 

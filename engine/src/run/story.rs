@@ -17,7 +17,7 @@ use super::decide::{Input, Refusal, decide};
 use super::effect::{Ask, DesiredState, Effect, Observation, Outcome, Progress};
 use super::event::Event;
 use super::invariant::{check_event, check_rest};
-use super::reading::{Answer, Reading, Sample};
+use super::reading::{Answer, OtherRun, Reading, Sample};
 use super::signal::{Person, Request, Signal};
 use super::state::{Life, RegionLife, Run, RunId, Standing};
 use super::version::Version;
@@ -184,6 +184,10 @@ pub struct Story {
     shares: BTreeMap<u32, meridian_workflows::share::Share>,
     /// What the tag turns out to be, by region; regions that are not named do not tell.
     pub digests: BTreeMap<String, String>,
+    /// The newest run of another workflow.
+    pub other: Option<OtherRun>,
+    /// Locks that other runs hold, and which.
+    pub locks: BTreeMap<String, String>,
     signals: u32,
 }
 
@@ -199,6 +203,8 @@ pub fn submitted(workflow: Workflow) -> Story {
         orders: Vec::new(),
         shares: BTreeMap::new(),
         digests: BTreeMap::new(),
+        other: None,
+        locks: BTreeMap::new(),
         signals: 0,
     };
     story
@@ -246,6 +252,14 @@ impl Story {
         match &effect.ask {
             Ask::Claim { .. } => Outcome::Claimed { claim: 1 },
             Ask::Release => Outcome::Released,
+            Ask::Lock { name } => match self.locks.get(name) {
+                Some(by) => Outcome::LockBusy {
+                    by: by.clone(),
+                    ahead: 1,
+                },
+                None => Outcome::Locked { number: 1 },
+            },
+            Ask::Unlock { .. } => Outcome::Unlocked,
             Ask::Observe { region } => Outcome::Observed(Observation {
                 serving: Some(Version::named("v1")),
                 candidate: Version::named("v2"),
@@ -264,6 +278,11 @@ impl Story {
                     self.shares.insert(region.0, desired.state.share());
                 }
                 Outcome::Progress(progress)
+            }
+            Ask::Read { gate, .. } if matches!(self.run.plan().gate(*gate).1.kind, GateKind::Completed(_)) => {
+                let newest = self.other.clone();
+                let answer = Answer::Completed { newest };
+                Outcome::Read(Reading { at: self.now, answer })
             }
             Ask::Read { arms, .. } => {
                 let sample = |value| Sample {
@@ -284,6 +303,19 @@ impl Story {
                 })
             }
         }
+    }
+
+    /// Answers what is wanted first.
+    pub fn settle_once(&mut self) {
+        let Some(effect) = wanted(&self.run, self.now).effects.into_iter().next() else {
+            return;
+        };
+        let outcome = self.answer(&effect);
+        self.step(Input::Outcome {
+            key: effect.key,
+            outcome,
+        })
+        .unwrap();
     }
 
     /// Answers everything wanted now, until nothing is.

@@ -34,6 +34,7 @@ pub fn wanted(run: &Run, now: Timestamp) -> Wanted {
         for region in run.plan.region_ids() {
             list.region(region);
         }
+        list.locks();
         list.readings();
         list.waits();
     }
@@ -76,9 +77,41 @@ impl List<'_> {
         if self.run.state.submitted_at.is_some() && self.run.state.standing == Standing::Submitted {
             self.at(at, key, || Ask::Claim { only_if_newest: false });
         } else if is_finished && claim.number.is_some() {
+            // What a question for a lock comes to must be known before everything is given back.
+            if self.locks_asked_at_the_end() {
+                return;
+            }
             self.at(at, EffectKey::Release { round: claim.round }, || Ask::Release);
         } else if is_finished && claim.wanted_for.is_some() {
             self.at(at, key, || Ask::Claim { only_if_newest: true });
+        }
+    }
+
+    /// Questions for locks that were out when the run ended; one that has had its answer since is not asked again.
+    fn locks_asked_at_the_end(&mut self) -> bool {
+        let Standing::Finished { at: ended_at, .. } = self.run.state.standing else {
+            return false;
+        };
+        let mut any = false;
+        for (name, lock) in &self.run.state.locks {
+            if lock.is_asked(ended_at) {
+                let (gate, round, name) = (lock.gate, lock.round, name.clone());
+                self.at(ended_at, EffectKey::Lock { gate, round }, || Ask::Lock { name });
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn locks(&mut self) {
+        for (name, lock) in &self.run.state.locks {
+            let (gate, round, name) = (lock.gate, lock.round, name.clone());
+            let at = lock.again_at.unwrap_or(Timestamp::MIN);
+            if lock.is_leaving {
+                self.at(at, EffectKey::Unlock { gate, round }, || Ask::Unlock { name });
+            } else if lock.number.is_none() {
+                self.at(at, EffectKey::Lock { gate, round }, || Ask::Lock { name });
+            }
         }
     }
 
@@ -192,6 +225,10 @@ impl List<'_> {
                 continue;
             }
             self.wake_at(node.deadline.as_ref().and_then(Countdown::ends_at));
+            if node.deadline.is_some_and(|deadline| deadline.is_over(self.now)) {
+                let region = run.plan.node(id).region;
+                self.wake_at(region.and_then(|region| run.unreached_until(region)));
+            }
             self.wake_at(node.hold.as_ref().map(|hold| hold.until));
             if node.life == Life::Baking && node.hold.is_none() {
                 self.wake_at(evidence_late_at(run, id));

@@ -13,13 +13,14 @@ use meridian_workflows::plan::{GateId, NodeId, Plan, RegionId};
 use meridian_workflows::workflow::{GateKind, OnConflict};
 
 use super::clock::Jumps;
+use super::completed;
 use super::leases::Leases;
 use super::world::World;
 use crate::ports::clock::Clock;
 use crate::ports::failure::{Failure, Lasting};
 use crate::ports::gate::{Question, RegionArms};
 use crate::ports::provider::{Ladder, Order, Target};
-use crate::ports::store::{Claiming, Error, Lease, Store};
+use crate::ports::store::{Claiming, Error, Lease, Locking, Store};
 use crate::run::effect::{Arms, Ask, Desired, Effect, EffectKey, Outcome};
 use crate::run::reading::{Answer, Reading};
 use crate::run::signal::{Person, Request, Signal};
@@ -76,6 +77,12 @@ impl Hands {
                 let released = self.store.release_claims(&lease).await;
                 released.map(|()| Outcome::Released).map_err(store_failure)
             }
+            Ask::Lock { name } => self.lock(errand, name).await,
+            Ask::Unlock { name } => {
+                let lease = self.lease(errand)?;
+                let unlocked = self.store.unlock(&lease, name).await;
+                unlocked.map(|()| Outcome::Unlocked).map_err(store_failure)
+            }
             Ask::Observe { region } => self.observe(errand, *region).await,
             Ask::Ensure { region, desired } => self.ensure(errand, effect.key, *region, desired).await,
             Ask::Read { node, gate, arms } => self.read(errand, *node, *gate, arms).await,
@@ -96,6 +103,18 @@ impl Hands {
                 why: format!("{by} has held target {target} since"),
             }),
         }
+    }
+
+    async fn lock(&self, errand: &Errand, name: &str) -> Result<Outcome, Failure> {
+        let lease = self.lease(errand)?;
+        let locking = self.store.lock(&lease, name, self.clock.now()).await;
+        Ok(match locking.map_err(store_failure)? {
+            Locking::Held { number } => Outcome::Locked { number },
+            Locking::Waits { by, ahead } => {
+                let by = by.to_string();
+                Outcome::LockBusy { by, ahead }
+            }
+        })
     }
 
     async fn identified(&self, errand: &Errand, region: RegionId) -> Result<(String, u64), Failure> {
@@ -181,6 +200,17 @@ impl Hands {
         let plan = &errand.plan;
         let (name, definition) = plan.gate(gate);
         let kind = definition.kind.name();
+        if let GateKind::Completed(gate) = &definition.kind {
+            let at = self.clock.now();
+            let newest = completed::newest(&*self.store, &errand.run, plan, gate).await;
+            return Ok(match newest {
+                Ok(newest) => Outcome::Read(Reading {
+                    at,
+                    answer: Answer::Completed { newest },
+                }),
+                Err(error) => unknown(at, error.to_string()),
+            });
+        }
         if matches!(definition.kind, GateKind::Health) {
             return self.health(errand, arms).await;
         }

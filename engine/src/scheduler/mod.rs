@@ -1,6 +1,7 @@
 //! The shells around the core: they carry its effects to the world, the world's answers back, and every step to the store.
 
 pub mod clock;
+mod completed;
 pub mod effects;
 pub mod engine;
 pub mod leases;
@@ -14,3 +15,5 @@ pub mod world;
 pub(crate) mod script;
 #[cfg(test)]
 mod stories;
+#[cfg(test)]
+mod waiting;

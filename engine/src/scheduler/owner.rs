@@ -238,8 +238,11 @@ impl Owner {
         let effects = &self.wanted.effects;
         self.in_flight.retain(|key, task| {
             // A claim that is cut off may still have been granted, and nobody would know: those run to their answer.
-            let stays = matches!(key, EffectKey::Claim { .. } | EffectKey::Release { .. })
-                || effects.iter().any(|effect| effect.key == *key);
+            let is_of_the_store = matches!(
+                key,
+                EffectKey::Claim { .. } | EffectKey::Release { .. } | EffectKey::Lock { .. } | EffectKey::Unlock { .. }
+            );
+            let stays = is_of_the_store || effects.iter().any(|effect| effect.key == *key);
             if !stays {
                 task.abort();
             }

@@ -25,18 +25,18 @@ const ONE: &[(&str, &[&str])] = &[("all", &["west"])];
 const TWO: &[(&str, &[&str])] = &[("small", &["west"]), ("large", &["east"])];
 
 /// A store, a clock and a cloud, for as many engines as a story needs.
-struct Stage {
-    store: Arc<dyn Store>,
+pub(super) struct Stage {
+    pub(super) store: Arc<dyn Store>,
     clock: Arc<ManualClock>,
-    script: Arc<Script>,
-    service: Service,
+    pub(super) script: Arc<Script>,
+    pub(super) service: Service,
 }
 
 fn ana() -> Person {
     Person::unauthenticated("ana", vec![])
 }
 
-fn stage() -> Stage {
+pub(super) fn stage() -> Stage {
     stage_over(Arc::new(Memory::new()))
 }
 
@@ -60,7 +60,7 @@ fn options(owner: &str) -> Options {
 }
 
 impl Stage {
-    fn engine(&self, owner: &str, scope: Scope) -> Engine {
+    pub(super) fn engine(&self, owner: &str, scope: Scope) -> Engine {
         self.engine_by(owner, scope, Arc::clone(&self.clock))
     }
 
@@ -69,7 +69,7 @@ impl Stage {
         Engine::start(Arc::clone(&self.store), world, clock, options(owner), scope)
     }
 
-    async fn start(&self, workflow: Workflow) -> RunId {
+    pub(super) async fn start(&self, workflow: Workflow) -> RunId {
         let plan: Arc<Plan> = Arc::new(meridian_workflows::plan::compile::compile(workflow));
         self.service.start(plan, ana(), None).await.unwrap()
     }
@@ -82,7 +82,7 @@ impl Stage {
     }
 
     /// Time passes in small steps, and everybody keeps up with it.
-    async fn live(&self, length: Duration) {
+    pub(super) async fn live(&self, length: Duration) {
         let end = length.after(self.clock.now());
         self.settle().await;
         while self.clock.now() < end {
@@ -92,7 +92,7 @@ impl Stage {
         }
     }
 
-    async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    pub(super) async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
         for _ in 0..2_000 {
             if holds().await {
                 return;
@@ -102,7 +102,7 @@ impl Stage {
         panic!("never: {what}");
     }
 
-    async fn outcome(&self, run: &RunId) -> String {
+    pub(super) async fn outcome(&self, run: &RunId) -> String {
         self.store.head(run).await.unwrap().outcome
     }
 
@@ -110,7 +110,7 @@ impl Stage {
         self.service.entries(run).await.unwrap().1
     }
 
-    async fn events(&self, run: &RunId) -> Vec<Event> {
+    pub(super) async fn events(&self, run: &RunId) -> Vec<Event> {
         self.entries(run)
             .await
             .into_iter()
@@ -147,7 +147,7 @@ fn pause() -> Request {
     }
 }
 
-fn oskar() -> Person {
+pub(super) fn oskar() -> Person {
     Person::unauthenticated("oskar", vec!["sre".into()])
 }
 

@@ -46,6 +46,9 @@ impl Asked<'_> {
             GateKind::Metric(_)
             | GateKind::Approval(_)
             | GateKind::Window(_)
+            | GateKind::Signal(_)
+            | GateKind::Lock(_)
+            | GateKind::Completed(_)
             | GateKind::Http(_)
             | GateKind::Command(_)
             | GateKind::NotYet { .. } => None,

@@ -10,7 +10,8 @@ use meridian_workflows::workflow::GateKind;
 use crate::run::entry::Entry;
 use crate::run::event::Event;
 use crate::run::people::waiting;
-use crate::run::signal::{Person, Request, Signal, Skip};
+use crate::run::posts::awaited;
+use crate::run::signal::{Person, Posted, Request, Signal, Skip};
 use crate::run::state::Run;
 
 /// A person who was told that it does not fit.
@@ -114,6 +115,18 @@ impl<'a> Cast<'a> {
                 }
             }
         }
+        for waits in awaited(run) {
+            for (index, act) in self.acts.iter().enumerate() {
+                let (Moment::Asked { node, after }, Deed::Signal { gate, .. }) = (act.moment, &act.deed) else {
+                    continue;
+                };
+                let is_meant = *gate == waits.gate && node.is_none_or(|node| node == waits.node);
+                if is_meant && self.noticed.insert((index, waits.node, waits.gate, waits.since)) {
+                    let node = Some(waits.node);
+                    self.plan(after.after(waits.since), Due { act: index, node });
+                }
+            }
+        }
     }
 
     /// When somebody acts next.
@@ -198,5 +211,14 @@ fn request(act: &Act, node: Option<NodeId>, plan: &Plan) -> Request {
             from_start: *from_start,
             reason,
         },
+        Deed::Signal { gate, passed, payload } => Request::Signal(Posted {
+            name: match &plan.gate(*gate).1.kind {
+                GateKind::Signal(signal) => signal.name.clone(),
+                _ => name(gate),
+            },
+            node: node.map(key),
+            passed: *passed,
+            payload: payload.clone(),
+        }),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::{GateId, NodeId, Plan, RegionId};
-use meridian_workflows::scenario::{Curve, Reach, ReplyKind, World};
+use meridian_workflows::scenario::{Curve, Holder, Reach, ReplyKind, World};
 use meridian_workflows::share::Share;
 
 use super::curve::{self, Arm, Draw};
@@ -41,6 +41,16 @@ impl<'a> Scene<'a> {
             candidates: BTreeMap::new(),
             first_asked: BTreeMap::new(),
         }
+    }
+
+    /// The other run that holds a lock now.
+    pub fn lock_holder(&self, name: &str, now: Timestamp) -> Option<&'a str> {
+        let holders = self.world.locks.get(name)?;
+        let holds = |holder: &&Holder| {
+            let from = holder.after.after(self.start);
+            from <= now && holder.lasting.is_none_or(|lasting| now < lasting.after(from))
+        };
+        holders.iter().find(holds).map(|holder| holder.by.as_str())
     }
 
     /// Takes notice of candidates that start and go, and of shares that are reached.

@@ -1,6 +1,6 @@
 //! Drives a run through virtual time: what is wanted is answered after a while, and time moves to the next thing that happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -26,8 +26,9 @@ use crate::run::effect::{Arms, Ask, Effect, EffectKey, Outcome, Place, Progress}
 use crate::run::entry::{Broken, Entry, Hash};
 use crate::run::event::Event;
 use crate::run::people::{Waiting, waiting};
-use crate::run::reading::{Answer, Reading};
-use crate::run::signal::{Person, Request, Signal};
+use crate::run::posts::awaited;
+use crate::run::reading::{Answer, OtherRun, Reading};
+use crate::run::signal::{Person, Posted, Request, Signal, Skip};
 use crate::run::state::{Life, Run, RunId, Standing};
 use crate::run::wanted::wanted;
 
@@ -271,13 +272,18 @@ impl<'a> Simulation<'a> {
         let Some(after) = self.script.people.approve_after else {
             return;
         };
-        let asked = waiting(&self.run);
-        self.coming
-            .retain(|key, _| asked.iter().any(|waiting| (waiting.node, waiting.gate) == *key));
-        for waiting in asked {
-            self.coming
-                .entry((waiting.node, waiting.gate))
-                .or_insert(after.after(self.now));
+        let questions = waiting(&self.run)
+            .into_iter()
+            .map(|waiting| (waiting.node, waiting.gate));
+        // A system outside posts once; a better answer is a script's to give.
+        let signals = awaited(&self.run)
+            .into_iter()
+            .filter(|awaited| !awaited.is_posted)
+            .map(|awaited| (awaited.node, Some(awaited.gate)));
+        let asked: BTreeSet<(NodeId, Option<GateId>)> = questions.chain(signals).collect();
+        self.coming.retain(|key, _| asked.contains(key));
+        for key in asked {
+            self.coming.entry(key).or_insert(after.after(self.now));
         }
     }
 
@@ -286,7 +292,9 @@ impl<'a> Simulation<'a> {
         let (region, call) = match ask {
             Ask::Observe { region } => (*region, Call::Observe),
             Ask::Ensure { region, .. } => (*region, Call::Ensure),
-            Ask::Claim { .. } | Ask::Release | Ask::Read { .. } => return Duration::ZERO,
+            Ask::Claim { .. } | Ask::Release | Ask::Lock { .. } | Ask::Unlock { .. } | Ask::Read { .. } => {
+                return Duration::ZERO;
+            }
         };
         self.troubles.lateness(&self.run, region, call, self.now)
     }
@@ -316,8 +324,10 @@ impl<'a> Simulation<'a> {
             let asked = waiting(&self.run)
                 .into_iter()
                 .find(|waiting| (waiting.node, waiting.gate) == key);
-            if let Some(waiting) = asked {
-                self.answer(waiting);
+            match (asked, key) {
+                (Some(waiting), _) => self.answer(waiting),
+                (None, (node, Some(gate))) => self.post(node, gate),
+                (None, (_, None)) => {}
             }
             return;
         }
@@ -358,12 +368,53 @@ impl<'a> Simulation<'a> {
         }
     }
 
+    /// The system that a gate waits for says that all is well. What `accept` would like to read nobody can make up: such a gate
+    /// is left out, which the timeline shows.
+    fn post(&mut self, node: NodeId, gate: GateId) {
+        let (name, definition) = self.plan.gate(gate);
+        let GateKind::Signal(signal) = &definition.kind else {
+            return;
+        };
+        let rejects = self.script.people.reject.iter().any(|rejected| rejected == name);
+        let node = Some(self.plan.node(node).key.clone());
+        let ask = if signal.accept.is_some() && !rejects {
+            Request::Skip {
+                what: Skip::Gate {
+                    gate: name.to_owned(),
+                    node,
+                },
+                reason: "simulated: only a scenario can say what payload is posted".to_owned(),
+            }
+        } else {
+            Request::Signal(Posted {
+                name: signal.name.clone(),
+                node,
+                passed: Some(!rejects),
+                payload: None,
+            })
+        };
+        self.signals += 1;
+        self.step(Input::Signal(Signal {
+            id: format!("simulated-{}", self.signals),
+            by: Person::unauthenticated("outside", Vec::new()),
+            ask,
+        }));
+    }
+
     fn outcome(&mut self, effect: &Effect) -> Outcome {
         match &effect.ask {
             Ask::Claim { .. } => Outcome::Claimed {
                 claim: self.run.state().claim.last.unwrap_or(0) + 1,
             },
             Ask::Release => Outcome::Released,
+            Ask::Lock { name } => match self.scene.lock_holder(name, self.now) {
+                Some(by) => Outcome::LockBusy {
+                    by: by.to_owned(),
+                    ahead: 1,
+                },
+                None => Outcome::Locked { number: 1 },
+            },
+            Ask::Unlock { .. } => Outcome::Unlocked,
             Ask::Observe { region } => {
                 if let Some(Met::Failure { error, lasting }) = self.trouble(*region, Call::Observe) {
                     return failed(error, lasting);
@@ -452,8 +503,13 @@ impl<'a> Simulation<'a> {
                 | GateKind::Trend(_)
                 | GateKind::Budget(_)
                 | GateKind::Kayenta(_)
+                | GateKind::Completed(_)
                 | GateKind::Health => true,
-                GateKind::Approval(_) | GateKind::Window(_) | GateKind::NotYet { .. } => false,
+                GateKind::Approval(_)
+                | GateKind::Window(_)
+                | GateKind::Signal(_)
+                | GateKind::Lock(_)
+                | GateKind::NotYet { .. } => false,
             })
     }
 
@@ -501,6 +557,10 @@ impl<'a> Simulation<'a> {
                     },
                 }
             }
+            (GateKind::Completed(_), fails) => {
+                let reply = if fails { ReplyKind::Fail } else { ReplyKind::Pass };
+                replied(reply, &definition.kind, arms.since, self.now)
+            }
             (_, true) => Answer::Check {
                 passed: false,
                 detail: "simulated: fails".to_owned(),
@@ -537,6 +597,13 @@ fn replied(reply: ReplyKind, to: &GateKind, since: Timestamp, now: Timestamp) ->
         GateKind::Health => Answer::Health {
             is_settled: true,
             diagnosis: (!passed).then(|| detail.to_owned()),
+        },
+        GateKind::Completed(gate) => Answer::Completed {
+            newest: Some(OtherRun {
+                run: format!("{}-0001", gate.workflow),
+                outcome: if passed { "promoted" } else { "rolled-back" }.to_owned(),
+                at: now,
+            }),
         },
         _ => Answer::Check {
             passed,

@@ -5,6 +5,7 @@ pub mod claims;
 pub mod handles;
 pub mod journals;
 pub mod leases;
+pub mod locks;
 pub mod signals;
 
 use std::sync::Arc;
@@ -167,6 +168,7 @@ macro_rules! store_conformance {
             journals: [names_are_counted_per_workflow, a_key_starts_one_run, a_plan_is_stored_once, an_append_elsewhere_conflicts, entries_that_are_no_chain_are_refused, a_refused_append_spoils_no_other, a_snapshot_shortens_the_journal, journals_are_read_in_pages, runs_are_listed_newest_first, what_is_unknown_is_said, the_newest_instant_is_known],
             leases: [a_lost_lease_writes_nothing, epochs_rise, a_lease_that_lives_is_not_taken, renewing_keeps_a_lease, parking_gives_the_lease_back, what_is_due_comes_in_order, taking_goes_on_behind_the_first_page, taking_tells_when_the_next_is_due, a_run_down_lease_is_due, an_early_taker_gets_what_is_due_later, quarantine_sets_a_run_aside],
             claims: [claims_are_all_or_nothing, claims_rise, a_freed_target_wakes_who_waits, a_freed_target_wakes_a_driven_run_when_parked, an_overtaken_run_is_superseded],
+            locks: [a_lock_has_one_holder_who_keeps_it, a_lock_goes_to_who_came_first, who_asks_no_more_keeps_nobody_waiting, a_lock_outlives_its_holders_lease, an_end_gives_back_every_lock_and_place, a_lock_excludes_under_real_concurrency],
             signals: [a_signal_is_answered_once, a_signal_makes_a_run_due, a_signal_keeps_a_parked_run_due, the_inbox_holds_what_the_owner_must_hear, a_submission_fires_once, a_skipped_instant_does_not_fire],
             handles: [reopening_keeps_everything, two_handles_share_one_store, changes_are_told]);
     };

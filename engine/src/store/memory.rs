@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use self::shelf::{Shelf, end};
 use super::rules::wake_when_parked;
 use crate::ports::store::{
-    Answer, Append, Claiming, Due, Error, Fired, Head, Lease, NewRun, RawEntry, Store, Stored, Submission, Taken,
+    Answer, Append, Claiming, Due, Error, Fired, Head, Lease, Locking, NewRun, RawEntry, Store, Stored, Submission,
+    Taken,
 };
 use crate::run::signal::Signal;
 use crate::run::state::RunId;
@@ -253,6 +254,14 @@ impl Store for Memory {
 
     async fn release_claims(&self, lease: &Lease) -> Result<(), Error> {
         self.stir(|shelf| shelf.release_claims(lease))
+    }
+
+    async fn lock(&self, lease: &Lease, name: &str, now: Timestamp) -> Result<Locking, Error> {
+        self.write(|shelf| shelf.lock(lease, name, now))
+    }
+
+    async fn unlock(&self, lease: &Lease, name: &str) -> Result<(), Error> {
+        self.stir(|shelf| shelf.unlock(lease, name))
     }
 
     async fn post(&self, run: &RunId, signal: Signal, now: Timestamp) -> Result<(), Error> {

@@ -173,6 +173,53 @@ pub fn judge_claim(run: i64, has_held: bool, rows: &[TargetRow], floor: u64, onl
     }
 }
 
+/// A lock is a claim like any other; the prefix keeps its name apart from those of targets.
+const LOCK_PREFIX: &str = "lock:";
+
+/// Under which a lock is kept among the claims.
+pub fn lock_target(name: &str) -> String {
+    format!("{LOCK_PREFIX}{name}")
+}
+
+/// The lock that a claim is about; none for a target.
+pub fn lock_name(target: &str) -> Option<&str> {
+    target.strip_prefix(LOCK_PREFIX)
+}
+
+/// The answer to a run that asks for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockVerdict {
+    Granted {
+        number: u64,
+    },
+    /// `by` has it, or comes first; so many are before this run, the holder counted in.
+    Waits {
+        by: i64,
+        ahead: u32,
+    },
+}
+
+/// Decides who gets a lock: its holder keeps it, a free one goes to whoever came first of those who still ask. `queue` holds all
+/// who wait, in the order of coming, and whether each still asks: somebody who has gone without a word keeps nobody waiting, and
+/// has his place again once he comes back.
+pub fn judge_lock(run: i64, row: TargetRow, queue: &[(i64, bool)]) -> LockVerdict {
+    if row.holder == Some(run) {
+        return LockVerdict::Granted { number: row.number };
+    }
+    let earlier = queue.iter().take_while(|(waiter, _)| *waiter != run);
+    let asking = earlier.filter(|(_, still_asks)| *still_asks).map(|(waiter, _)| *waiter);
+    let before: Vec<i64> = row.holder.into_iter().chain(asking).collect();
+    match before.first() {
+        Some(by) => LockVerdict::Waits {
+            by: *by,
+            ahead: u32::try_from(before.len()).unwrap_or(u32::MAX),
+        },
+        None => LockVerdict::Granted {
+            number: row.number.saturating_add(1),
+        },
+    }
+}
+
 /// The wake-up of a run that is given back: at once (as of its newest entry) when something waits for it.
 pub fn wake_when_parked(wake: Option<Timestamp>, at: Timestamp, something_waits: bool) -> Option<Timestamp> {
     if something_waits {
@@ -184,7 +231,7 @@ pub fn wake_when_parked(wake: Option<Timestamp>, at: Timestamp, something_waits:
 
 #[cfg(test)]
 mod tests {
-    use super::{ClaimVerdict, RunId, TargetRow, judge_claim, parse_name, run_name};
+    use super::{ClaimVerdict, LockVerdict, RunId, TargetRow, judge_claim, judge_lock, parse_name, run_name};
 
     #[test]
     fn a_name_says_its_workflow_and_number_and_nothing_else_does() {
@@ -226,6 +273,21 @@ mod tests {
             judge_claim(2, true, &rows, 0, false),
             ClaimVerdict::Granted { number: 9 }
         );
+    }
+
+    #[test]
+    fn a_free_lock_goes_to_the_first_who_still_asks() {
+        let free = row(3, None, Some(9));
+        assert_eq!(judge_lock(5, free, &[]), LockVerdict::Granted { number: 4 });
+        let queue = [(7, false), (6, true), (5, true), (8, true)];
+        assert_eq!(judge_lock(6, free, &queue), LockVerdict::Granted { number: 4 });
+        assert_eq!(judge_lock(5, free, &queue), LockVerdict::Waits { by: 6, ahead: 1 });
+        assert_eq!(judge_lock(9, free, &queue), LockVerdict::Waits { by: 6, ahead: 3 });
+        // Back again, it has its place again.
+        assert_eq!(judge_lock(7, free, &queue), LockVerdict::Granted { number: 4 });
+        let held = row(3, Some(1), Some(1));
+        assert_eq!(judge_lock(5, held, &queue), LockVerdict::Waits { by: 1, ahead: 2 });
+        assert_eq!(judge_lock(1, held, &queue), LockVerdict::Granted { number: 3 });
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod file;
 mod head;
 mod journal;
 mod lease;
+mod lock;
 mod readers;
 mod signal;
 mod submission;
@@ -31,7 +32,8 @@ use self::lease::Term;
 use self::readers::Readers;
 use self::writer::{Guard, Stirs, Writer};
 use crate::ports::store::{
-    Answer, Append, Claiming, Due, Error, Fired, Head, Lease, NewRun, RawEntry, Store, Stored, Submission, Taken,
+    Answer, Append, Claiming, Due, Error, Fired, Head, Lease, Locking, NewRun, RawEntry, Store, Stored, Submission,
+    Taken,
 };
 use crate::run::signal::Signal;
 use crate::run::state::RunId;
@@ -294,6 +296,22 @@ impl Store for Sqlite {
         let lease = lease.clone();
         self.write(Stirs::Somebody, move |connection| claim::release(connection, &lease))
             .await
+    }
+
+    async fn lock(&self, lease: &Lease, name: &str, now: Timestamp) -> Result<Locking, Error> {
+        let (lease, name) = (lease.clone(), name.to_owned());
+        self.write(Stirs::Nobody, move |connection| {
+            lock::lock(connection, &lease, &name, now)
+        })
+        .await
+    }
+
+    async fn unlock(&self, lease: &Lease, name: &str) -> Result<(), Error> {
+        let (lease, name) = (lease.clone(), name.to_owned());
+        self.write(Stirs::Somebody, move |connection| {
+            lock::unlock(connection, &lease, &name)
+        })
+        .await
     }
 
     async fn post(&self, run: &RunId, signal: Signal, now: Timestamp) -> Result<(), Error> {

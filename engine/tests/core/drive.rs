@@ -234,6 +234,8 @@ impl Drive {
         match &effect.ask {
             Ask::Claim { .. } => self.world.claim(self.run.state().claim.round, self.now),
             Ask::Release => self.world.release(self.now),
+            Ask::Lock { name } => self.world.lock(name, self.now),
+            Ask::Unlock { name } => self.world.unlock(name, self.now),
             Ask::Observe { region } => self.world.observe(*region, self.now),
             Ask::Ensure { region, desired } => {
                 let EffectKey::Ensure { intent, .. } = effect.key else {
@@ -461,6 +463,12 @@ impl Drive {
             self.world.hears(&self.checker.folded, event, self.now);
         }
         self.checker.entry(&entry, bytes, &self.run, self.now)?;
+        let mut held = self.world.locks.keys();
+        if let Some(name) = held.find(|name| !self.run.state().locks.contains_key(*name)) {
+            return Err(format!(
+                "4: the store keeps the lock {name} for a run that knows nothing of it"
+            ));
+        }
         let at = entry.at;
         let told = entry
             .events

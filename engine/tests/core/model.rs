@@ -202,6 +202,8 @@ impl Moment {
                 false,
             )],
             Ask::Release => vec![(Outcome::Released, false)],
+            Ask::Lock { .. } => vec![(Outcome::Locked { number: 1 }, false)],
+            Ask::Unlock { .. } => vec![(Outcome::Unlocked, false)],
             Ask::Observe { region } => {
                 let state = &self.world[region.0 as usize].1;
                 let is_promoted = *state == Some(DesiredState::Promoted);

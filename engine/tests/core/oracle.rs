@@ -339,7 +339,9 @@ fn people(plan: &Plan, before: &Run, event: &Event, after: &Run) -> Result<(), S
         Event::Retried { nodes, .. } => {
             let is_fresh = |node: &NodeId| {
                 let gates = &after.node(*node).gates;
-                gates.iter().all(|slot| slot.last.is_none() && slot.approval.is_none())
+                gates
+                    .iter()
+                    .all(|slot| slot.last.is_none() && slot.approval.is_none() && slot.signal.is_none())
             };
             match nodes.iter().find(|node| !is_fresh(node)) {
                 Some(node) => Err(format!("6: {} begins again with old evidence", plan.node(*node).key)),

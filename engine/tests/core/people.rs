@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use meridian_engine::run::people::{Waiting, waiting};
-use meridian_engine::run::signal::{Person, Request, Signal, Skip};
+use meridian_engine::run::posts::{Awaited, awaited};
+use meridian_engine::run::signal::{Person, Posted, Request, Signal, Skip};
 use meridian_engine::run::state::{Run, Standing};
 use meridian_workflows::duration::Duration;
 use meridian_workflows::plan::{GateId, NodeId, Plan};
@@ -85,7 +86,9 @@ impl People {
 
     /// Who comes next; sees what asks now.
     pub fn next(&mut self, run: &Run, now: Timestamp) -> Option<Timestamp> {
-        let asked: Vec<Asked> = waiting(run).iter().map(|waiting| asked(run, waiting)).collect();
+        let questions = waiting(run).into_iter().map(|waiting| asked(run, &waiting));
+        let posts = awaited(run).into_iter().map(|awaited| post_of(run, &awaited));
+        let asked: Vec<Asked> = questions.chain(posts).collect();
         self.coming.retain(|key, _| asked.contains(key));
         for key in asked {
             let dice = draw(
@@ -152,6 +155,8 @@ impl People {
             let waits = waiting(run).into_iter().find(|waiting| asked(run, waiting) == key);
             if let Some(waits) = waits {
                 signals.extend(self.answers(&waits, key, now));
+            } else if let Some(waits) = awaited(run).into_iter().find(|awaited| post_of(run, awaited) == key) {
+                signals.extend(self.post(&waits, now));
             }
         }
         let named = signals.into_iter().map(|(by, ask)| {
@@ -160,6 +165,25 @@ impl People {
             Signal { id, by, ask }
         });
         named.collect()
+    }
+
+    /// Most of what is posted has passed; what has not is posted once more later, for the gate goes on asking.
+    fn post(&self, waits: &Awaited, now: Timestamp) -> Option<(Person, Request)> {
+        let GateKind::Signal(signal) = &self.plan.gate(waits.gate).1.kind else {
+            return None;
+        };
+        let dice = draw(
+            self.seed,
+            &[ANSWER, 2, u64::from(waits.node.0), u64::from(waits.gate.0)],
+        );
+        let passed = now >= self.faults_stop || !dice.is_multiple_of(9);
+        let ask = Request::Signal(Posted {
+            name: signal.name.clone(),
+            node: Some(self.plan.node(waits.node).key.clone()),
+            passed: Some(passed),
+            payload: None,
+        });
+        Some((Person::unauthenticated("ci", vec![]), ask))
     }
 
     fn answers(&self, waits: &Waiting, key: Asked, now: Timestamp) -> Vec<(Person, Request)> {
@@ -185,6 +209,11 @@ impl People {
         let ask = Request::Approve { gate, node, comment };
         approvers.into_iter().map(|by| (by, ask.clone())).collect()
     }
+}
+
+/// A post in the place of an answer.
+fn post_of(run: &Run, awaited: &Awaited) -> Asked {
+    (awaited.node, Some(awaited.gate), run.node(awaited.node).attempt)
 }
 
 fn bo() -> Person {

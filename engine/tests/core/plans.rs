@@ -10,8 +10,9 @@ use meridian_workflows::plan::Plan;
 use meridian_workflows::plan::compile::compile;
 use meridian_workflows::share::Share;
 use meridian_workflows::workflow::{
-    Approval, Calendar, Closed, CommandGate, Denial, Exposure, Gate, GateKind, HttpGate, Metric, MetricGate,
-    MetricUnit, OnConflict, Phase, Policy, Region, Release, Rollback, Scope, Source, Stage, Window, Workflow, Zone,
+    Approval, Calendar, Closed, CommandGate, Denial, Exposure, Gate, GateKind, HttpGate, LockGate, Metric, MetricGate,
+    MetricUnit, OnConflict, Phase, Policy, Region, Release, Rollback, Scope, SignalGate, Source, Stage, Window,
+    Workflow, Zone,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -179,7 +180,7 @@ impl Maker {
             max_failures: self.one(&[0, 0, 1, 2]),
             bake: self.between(0, 20),
             before: self.some(gates, 25, |kind| !asks_the_world_of_a_region(kind), workflow),
-            after: self.some(gates, 15, |_| true, workflow),
+            after: self.some(gates, 15, |kind| !matches!(kind, GateKind::Lock(_)), workflow),
             regions,
             needs,
             stages,
@@ -192,7 +193,7 @@ impl Maker {
             bake: self.between(0, 30),
             before: self.some(gates, 12, |_| true, workflow),
             watch: self.some(gates, 45, |kind| !kind.is_judged_in_the_core(), workflow),
-            after: self.some(gates, 15, |_| true, workflow),
+            after: self.some(gates, 15, |kind| !matches!(kind, GateKind::Lock(_)), workflow),
             deadline: self.between(30, 120),
         }
     }
@@ -214,11 +215,13 @@ impl Maker {
     fn gates(&mut self, workflow: &mut Workflow) {
         let many = self.rng.random_range(0..=4);
         for index in 0..many {
-            let kind = match self.rng.random_range(0..10) {
+            let kind = match self.rng.random_range(0..12) {
                 0..=4 => self.metric(index, workflow),
                 5 | 6 => self.approval(),
                 7 => self.window(index, workflow),
                 8 => http(),
+                9 => self.signal(),
+                10 => lock(index),
                 _ => command(),
             };
             let gate = self.gate(kind);
@@ -291,6 +294,15 @@ impl Maker {
         })
     }
 
+    fn signal(&mut self) -> GateKind {
+        GateKind::Signal(SignalGate {
+            name: "done".into(),
+            accept: None,
+            expires: self.one(&[None, Some(secs(30)), Some(secs(300))]),
+            on_expiry: self.one(&[Policy::Hold, Policy::Ask, Policy::Rollback]),
+        })
+    }
+
     /// Open but for a few minutes of this very morning, so that no seed has to wait for tomorrow.
     fn window(&mut self, index: usize, workflow: &mut Workflow) -> GateKind {
         let calendar = format!("c{index}");
@@ -320,6 +332,12 @@ impl Maker {
 /// A barrier has no region whose telemetry could be read.
 fn asks_the_world_of_a_region(kind: &GateKind) -> bool {
     matches!(kind, GateKind::Metric(_))
+}
+
+/// Two gates may name one lock.
+fn lock(index: usize) -> GateKind {
+    let name = format!("lock-{}", index % 2);
+    GateKind::Lock(LockGate { name })
 }
 
 pub fn http() -> GateKind {

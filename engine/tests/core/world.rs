@@ -86,6 +86,9 @@ pub struct World {
     seed: u64,
     /// From here on everything is well.
     pub faults_stop: Timestamp,
+    /// Locks that the store keeps for the run, with their numbers.
+    pub locks: BTreeMap<String, u64>,
+    locks_given: u64,
     regions: Vec<Region>,
     claims: BTreeMap<u32, u64>,
     /// What went wrong in the world because of the run.
@@ -116,6 +119,8 @@ impl World {
             plan,
             seed,
             faults_stop,
+            locks: BTreeMap::new(),
+            locks_given: 0,
             claims: BTreeMap::new(),
             complaints: Vec::new(),
         }
@@ -173,10 +178,34 @@ impl World {
         }
     }
 
-    pub fn release(&self, now: Timestamp) -> Outcome {
+    /// Now and then another run has the lock; what this one holds it keeps.
+    pub fn lock(&mut self, name: &str, now: Timestamp) -> Outcome {
+        if now < self.faults_stop && now.as_second() % 30 < 4 {
+            return failed("the store is not reached", false);
+        }
+        if !self.locks.contains_key(name) && now < self.faults_stop && now.as_second() % 50 < 25 {
+            let by = "other-0007".to_owned();
+            return Outcome::LockBusy { by, ahead: 1 };
+        }
+        let next = self.locks_given + 1;
+        let number = *self.locks.entry(name.to_owned()).or_insert(next);
+        self.locks_given = self.locks_given.max(number);
+        Outcome::Locked { number }
+    }
+
+    pub fn unlock(&mut self, name: &str, now: Timestamp) -> Outcome {
+        if now < self.faults_stop && now.as_second() % 20 < 4 {
+            return failed("the store is not reached", false);
+        }
+        self.locks.remove(name);
+        Outcome::Unlocked
+    }
+
+    pub fn release(&mut self, now: Timestamp) -> Outcome {
         if now < self.faults_stop && now.as_second() % 20 < 5 {
             return failed("the store is not reached", false);
         }
+        self.locks.clear();
         Outcome::Released
     }
 

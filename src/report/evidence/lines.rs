@@ -173,7 +173,7 @@ fn counted(value: &Value) -> String {
     }
 }
 
-/// What the platform says, or Kayenta of every metric, where it was asked.
+/// What the platform says, or Kayenta of every metric, or which run another workflow's newest is, where it was asked.
 fn said(evidence: &Evidence<'_>) -> Option<Line<'static>> {
     match &evidence.judged.reading.as_ref()?.answer {
         Answer::Health { is_settled, .. } => {
@@ -187,6 +187,11 @@ fn said(evidence: &Evidence<'_>) -> Option<Line<'static>> {
             };
             let found: Vec<String> = analysis.metrics.iter().map(found).collect();
             (!found.is_empty()).then(|| row("metrics", Tone::Plain, &found.join(", ")))
+        }
+        Answer::Completed { newest } => {
+            let newest = newest.as_ref()?;
+            let text = format!("{} · {}", newest.run, newest.outcome);
+            Some(row("run", Tone::Plain, &text))
         }
         Answer::Metric { .. }
         | Answer::Counts { .. }

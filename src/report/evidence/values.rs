@@ -99,7 +99,7 @@ pub fn of(answer: &Answer, gate: &Gate, metrics: &BTreeMap<String, Metric>) -> V
             course: None,
             query: analysis.query.clone(),
         }],
-        Answer::Health { .. } | Answer::Check { .. } | Answer::Error { .. } => Vec::new(),
+        Answer::Health { .. } | Answer::Completed { .. } | Answer::Check { .. } | Answer::Error { .. } => Vec::new(),
     }
 }
 

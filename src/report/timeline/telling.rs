@@ -187,6 +187,8 @@ impl Timeline {
                 format!("rollback asked by {by}{}", quoted(reason.as_deref())),
             ),
             Request::Retry { reason, .. } => (Sign::Move, format!("retry asked by {by}{}", quoted(reason.as_deref()))),
+            // What it comes to has an event of its own.
+            Request::Signal(_) => return None,
             Request::Supersede { by_run } => (Sign::Back, format!("superseded by run {}", tame(by_run))),
         };
         Some(Said {
@@ -328,6 +330,15 @@ impl Timeline {
                 let text = format!("waits for approval {}{until}", self.gate(*gate));
                 Some(self.at_node(Sign::Ask, *node, text))
             }
+            Event::SignalAwaited {
+                node, gate, expires, ..
+            } => {
+                let until = expires.map_or(String::new(), |expires| {
+                    format!(", expires in {}", clock::length(expires))
+                });
+                let text = format!("waits for signal {}{until}", self.gate(*gate));
+                Some(self.at_node(Sign::Ask, *node, text))
+            }
             Event::GateSkipped {
                 node, gate, by, reason, ..
             } => {
@@ -349,14 +360,17 @@ impl Timeline {
         let key = (node, place, gate);
         let level = judgement.level();
         let sign = match level {
+            // A lock has lines of its own.
+            _ if matches!(self.plan.gate(gate).1.kind, GateKind::Lock(_)) => return None,
             Level::Pass => {
                 let is_first = self.sentences.insert((node, gate), because.clone()).is_none();
                 let was_bad = self.breached.remove(&key).is_some();
-                let is_news = was_bad || (is_first && place != Place::Watch && self.asks_the_world(gate));
+                let is_told = self.asks_the_world(gate) || matches!(self.plan.gate(gate).1.kind, GateKind::Signal(_));
+                let is_news = was_bad || (is_first && place != Place::Watch && is_told);
                 return is_news.then(|| self.at_node(Sign::Good, node, because));
             }
-            // An approval that waits has said so when it asked.
-            Level::Pending if self.is_approval(gate) => return None,
+            // What waits for somebody has said so when it asked.
+            Level::Pending if self.is_answered(gate) => return None,
             // Too early to say anything, and so nothing is said. A window that is closed says when it opens.
             Level::Pending if self.asks_the_world(gate) => return None,
             // A person's no has a line of its own.
@@ -368,8 +382,8 @@ impl Timeline {
         is_news.then(|| self.at_node(sign, node, because))
     }
 
-    fn is_approval(&self, gate: GateId) -> bool {
-        matches!(self.plan.gate(gate).1.kind, GateKind::Approval(_))
+    fn is_answered(&self, gate: GateId) -> bool {
+        matches!(self.plan.gate(gate).1.kind, GateKind::Approval(_) | GateKind::Signal(_))
     }
 
     /// Windows are told when they hold something up, approvals by what people say.
@@ -390,6 +404,39 @@ impl Timeline {
             Some(number) => format!("{name} {number}"),
             None => format!("{name}: {because}"),
         }
+    }
+
+    pub(super) fn of_a_lock(&mut self, event: &Event) -> Option<Said> {
+        let (sign, text) = match event {
+            Event::LockBusy { lock, by, ahead, .. } => {
+                let by = tame(by);
+                let told = format!("{by} {ahead}");
+                if self.locks.insert(lock.clone(), told.clone()) == Some(told) {
+                    return None;
+                }
+                let text = format!(
+                    "waits for lock {}: {by} has it or is next, {ahead} before this run",
+                    tame(lock)
+                );
+                (Sign::Wait, text)
+            }
+            Event::LockTaken { lock, .. } => {
+                self.locks.insert(lock.clone(), HELD.to_owned());
+                (Sign::Good, format!("holds lock {}", tame(lock)))
+            }
+            Event::LockReleased { lock, .. } => match self.locks.remove(lock).as_deref() {
+                Some(HELD) => (Sign::Note, format!("gives lock {} back", tame(lock))),
+                Some(_) => (Sign::Note, format!("waits for lock {} no more", tame(lock))),
+                None => return None,
+            },
+            _ => return None,
+        };
+        Some(Said {
+            sign,
+            place: "run".to_owned(),
+            share: String::new(),
+            text,
+        })
     }
 
     pub(super) fn of_a_region(&mut self, event: &Event) -> Option<Said> {
@@ -535,6 +582,9 @@ impl Timeline {
         }
     }
 }
+
+/// What is kept of a lock that the run holds, where otherwise stands who has it.
+const HELD: &str = "held";
 
 fn baking(bake: Duration) -> String {
     if bake.is_zero() {

@@ -48,6 +48,11 @@ pub fn http_answer() -> Scope {
     Scope::new().with("body", Type::Dyn).with("status", Type::Int)
 }
 
+/// What a `signal` gate's `accept` may name.
+pub fn posted() -> Scope {
+    Scope::new().with("payload", Type::Dyn)
+}
+
 /// The arm, as queries and gates see it.
 pub fn arm() -> Record {
     Record::new("arm")

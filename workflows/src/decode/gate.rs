@@ -8,7 +8,10 @@ use crate::decode::context::Context;
 use crate::decode::definitions::{Definition, Definitions};
 use crate::decode::fields::Fields;
 use crate::decode::shape::{Form, Shape, optional};
-use crate::decode::{approval, budget, compare, expressions, http, kayenta, metric, threshold, trend, value, window};
+use crate::decode::{
+    approval, budget, compare, completed, expressions, http, kayenta, lock, metric, signal, threshold, trend, value,
+    window,
+};
 use crate::diagnostic::{Code, Diagnostic, suggestion};
 use crate::document::node::{Entry, Map, Node, Value};
 use crate::duration::Duration;
@@ -73,9 +76,17 @@ pub static GATE: Shape = Shape {
             "a canary analysis by a Kayenta server",
         ),
         optional("health", Form::Object(&HEALTH), "the provider's own health"),
-        optional("signal", Form::Anything, "an external system posts"),
-        optional("completed", Form::Anything, "another workflow's run has completed"),
-        optional("lock", Form::Anything, "a lock that only one run holds"),
+        optional(
+            "signal",
+            Form::Object(&signal::SIGNAL),
+            "a system outside posts how it went",
+        ),
+        optional(
+            "completed",
+            Form::Object(&completed::COMPLETED),
+            "another workflow's run has succeeded",
+        ),
+        optional("lock", Form::Object(&lock::LOCK), "a lock that only one run holds"),
         optional("description", Form::Text, "what the gate asks, for people"),
         optional(
             "every",
@@ -210,6 +221,9 @@ pub fn read(name: &str, definition: &Definition, referred: &Referred<'_>, cx: &m
         ("budget", Availability::Available) => GateKind::Budget(budget::read(settings, referred, cx)?),
         ("kayenta", Availability::Available) => GateKind::Kayenta(kayenta::read(settings, cx)?),
         ("health", Availability::Available) => health(settings, cx)?,
+        ("completed", Availability::Available) => GateKind::Completed(completed::read(settings, cx)?),
+        ("lock", Availability::Available) => GateKind::Lock(lock::read(settings, cx)?),
+        ("signal", Availability::Available) => GateKind::Signal(signal::read(name, settings, cx)?),
         (kind, _) => GateKind::NotYet {
             kind: kind.to_owned(),
             settings: value::json(settings),
@@ -307,7 +321,12 @@ fn needs_region(kind: &GateKind, referred: &Referred<'_>) -> bool {
             texts.into_iter().any(|text| expressions::needs_region(text)) || any_text(&gate.headers)
         }
         GateKind::Command(gate) => gate.run.iter().any(|text| expressions::needs_region(text)) || any_text(&gate.env),
-        GateKind::Approval(_) | GateKind::Window(_) | GateKind::NotYet { .. } => false,
+        GateKind::Approval(_)
+        | GateKind::Window(_)
+        | GateKind::Signal(_)
+        | GateKind::Lock(_)
+        | GateKind::Completed(_)
+        | GateKind::NotYet { .. } => false,
     }
 }
 

@@ -99,7 +99,14 @@ fn fits(name: &str, place: &Place, using: Use, gates: &GateNames<'_>, cx: &mut C
         (GateKind::Window(_), Use::Watch) => {
             Some("a window that closes never interrupts a stage, it only guards the next rise")
         }
-        (GateKind::Approval(_) | GateKind::Window(_), Use::Before | Use::After)
+        (GateKind::Signal(_), Use::Watch) => Some("it is posted once, so nothing would vouch for the bake between"),
+        (GateKind::Lock(_), Use::Watch | Use::After) => {
+            Some("a lock is taken before the work that it guards, and kept until that is done")
+        }
+        (GateKind::Completed(_), Use::Watch) => Some("another run's end says nothing about this one's traffic"),
+        (GateKind::Lock(_), Use::Before)
+        | (GateKind::Completed(_), Use::Before | Use::After)
+        | (GateKind::Approval(_) | GateKind::Window(_) | GateKind::Signal(_), Use::Before | Use::After)
         | (
             GateKind::Metric(_)
             | GateKind::Http(_)

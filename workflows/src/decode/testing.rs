@@ -36,10 +36,21 @@ pub fn vocabulary() -> Vocabulary {
         key("promotion", false),
     ];
     let available = [
-        "metric", "approval", "window", "http", "command", "compare", "trend", "budget", "kayenta", "health",
+        "metric",
+        "approval",
+        "window",
+        "http",
+        "command",
+        "compare",
+        "trend",
+        "budget",
+        "kayenta",
+        "health",
+        "signal",
+        "lock",
+        "completed",
     ]
     .map(kind(Availability::Available));
-    let later = ["signal", "completed", "lock"].map(kind(Availability::NotYet));
     Vocabulary {
         providers: vec![
             provider("sandbox", Availability::Available, &[], |_| Ok(mirroring(1))),
@@ -57,7 +68,7 @@ pub fn vocabulary() -> Vocabulary {
                 Ok(of_users(settings))
             }),
         ],
-        gates: available.into_iter().chain(later).collect(),
+        gates: available.into_iter().collect(),
         sources: vec![
             SourceKind {
                 name: "prometheus",

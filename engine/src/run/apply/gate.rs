@@ -9,7 +9,7 @@ use crate::run::effect::Place;
 use crate::run::event::Event;
 use crate::run::gates::severity;
 use crate::run::reading::{Answer, Reading};
-use crate::run::state::{ApprovalState, GateState, Judged, NodeState, Run, gap_max};
+use crate::run::state::{ApprovalState, GateState, Judged, Life, NodeState, Run, SignalPost, SignalState, gap_max};
 use crate::run::verdict::Judgement;
 
 impl Run {
@@ -87,6 +87,39 @@ impl Run {
                     approval.rejected_by.get_or_insert(by.clone());
                 }
             }
+            Event::SignalAwaited {
+                node,
+                place,
+                gate,
+                expires,
+                at,
+            } => {
+                if let Some(slot) = self.node_mut(*node).gate_mut(*place, *gate) {
+                    slot.signal = Some(SignalState {
+                        asked_at: *at,
+                        expiry: expires.map(|expires| Countdown::started(expires, *at)),
+                        posted: None,
+                    });
+                }
+            }
+            Event::SignalPosted {
+                node,
+                gate,
+                by,
+                passed,
+                because,
+                at,
+            } => {
+                let post = SignalPost {
+                    by: by.clone(),
+                    passed: *passed,
+                    because: because.clone(),
+                    at: *at,
+                };
+                for signal in self.node_mut(*node).signals_of(*gate) {
+                    signal.posted = Some(post.clone());
+                }
+            }
             Event::GateSkipped {
                 node, place, gate, at, ..
             } => {
@@ -124,6 +157,7 @@ impl Run {
                 | Answer::Course { .. }
                 | Answer::Analysis(_)
                 | Answer::Health { .. }
+                | Answer::Completed { .. }
                 | Answer::Budget { .. },
                 _,
             ) => None,
@@ -180,6 +214,18 @@ impl NodeState {
             .iter_mut()
             .filter(move |slot| slot.gate == gate && !slot.is_open())
             .filter_map(|slot| slot.approval.as_mut())
+    }
+
+    /// Those that listen: a gate that also stands in the place before has had its answer there.
+    fn signals_of(&mut self, gate: GateId) -> impl Iterator<Item = &mut SignalState> {
+        let place = match self.life {
+            Life::Waiting => Place::Before,
+            _ => Place::After,
+        };
+        self.gates
+            .iter_mut()
+            .filter(move |slot| slot.gate == gate && slot.place == place)
+            .filter_map(|slot| slot.signal.as_mut())
     }
 }
 

@@ -40,6 +40,8 @@ impl Run {
                 claim.round += 1;
             }
             Event::Released => {
+                // What a run that has ended gives back is everything.
+                self.state.locks.clear();
                 claim.number = None;
                 claim.again_at = None;
                 claim.why = None;
@@ -100,11 +102,11 @@ impl Run {
     pub(super) fn each_countdown(&mut self, id: NodeId, mut change: impl FnMut(&mut Countdown)) {
         let node = self.node_mut(id);
         node.deadline.iter_mut().for_each(&mut change);
-        let expiries = node
-            .gates
-            .iter_mut()
-            .filter_map(|slot| slot.approval.as_mut()?.expiry.as_mut());
-        expiries.for_each(change);
+        for slot in &mut node.gates {
+            let approval = slot.approval.as_mut().and_then(|approval| approval.expiry.as_mut());
+            let signal = slot.signal.as_mut().and_then(|signal| signal.expiry.as_mut());
+            approval.into_iter().chain(signal).for_each(&mut change);
+        }
     }
 
     pub(super) fn reopened(&mut self, nodes: &[NodeId], regions: &[RegionId]) {

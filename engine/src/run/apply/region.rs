@@ -44,8 +44,12 @@ impl Run {
                 at,
             } => self.ordered(*region, *node, state, *at),
             Event::OrderMoving {
-                region, why, again_at, ..
+                region,
+                why,
+                at,
+                again_at,
             } => {
+                self.looked_again(*region, *at);
                 if let Some(order) = &mut self.region_mut(*region).order {
                     order.settled_at = None;
                     order.why = why.clone();
@@ -66,8 +70,10 @@ impl Run {
                 at,
                 again_at,
             } => {
+                let was_unseen = self.looked_again(*region, *at);
                 if let Some(order) = &mut self.region_mut(*region).order {
-                    let since = order.stuck.take().map_or(*at, |stuck| stuck.since);
+                    let known = order.stuck.take().filter(|_| !was_unseen);
+                    let since = known.map_or(*at, |stuck| stuck.since);
                     order.settled_at = None;
                     order.stuck = Some(Stuck {
                         why: why.clone(),
@@ -175,6 +181,7 @@ impl Run {
                 region.look_again_at = Some(again_at);
             }
             EffectKey::Ensure { region, .. } => {
+                self.looked_again(region, at);
                 if let Some(order) = &mut self.region_mut(region).order {
                     order.failures += 1;
                     order.failing_since.get_or_insert(at);
@@ -183,6 +190,7 @@ impl Run {
                     order.ask_at = Some(again_at);
                 }
             }
+            EffectKey::Lock { .. } | EffectKey::Unlock { .. } => self.lock_failed(key, error, again_at),
             // A reading that fails is recorded as a reading.
             EffectKey::Read { .. } => {}
         }

@@ -173,6 +173,7 @@ mod tests {
             on_error: Policy::Hold,
             on_fail: Policy::Rollback,
             on_inconclusive: Policy::Ask,
+            on_pending: Policy::Hold,
             from: Share::ZERO,
             hold_for: meridian_workflows::duration::Duration::from_secs(60),
             dry_run: false,

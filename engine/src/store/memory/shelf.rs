@@ -9,13 +9,14 @@ use meridian_workflows::plan::{Fingerprint, Plan};
 
 use super::Failure;
 use crate::ports::store::{
-    Answer, Append, Claiming, Error, Fired, Head, Lease, NewRun, RawEntry, SealedEntry, Stored, Submission,
+    Answer, Append, Claiming, Error, Fired, Head, LOCK_PATIENCE, Lease, Locking, NewRun, RawEntry, SealedEntry, Stored,
+    Submission,
 };
 use crate::run::signal::Signal;
 use crate::run::state::RunId;
 use crate::store::rules::{
-    ClaimVerdict, OUTCOME_AT_START, Position, TargetRow, believe, check_entries, check_first, judge_claim, run_name,
-    wake_when_parked,
+    ClaimVerdict, LockVerdict, OUTCOME_AT_START, Position, TargetRow, believe, check_entries, check_first, judge_claim,
+    judge_lock, lock_target, run_name, wake_when_parked,
 };
 
 #[derive(Default)]
@@ -32,6 +33,8 @@ pub(super) struct Shelf {
     pub(super) signals: Vec<Posted>,
     pub(super) targets: BTreeMap<String, TargetRow>,
     pub(super) waiters: BTreeSet<(String, i64)>,
+    /// Those who wait for a lock, first come first, each with the instant at which it asked last.
+    pub(super) queue: Vec<(String, i64, Timestamp)>,
     pub(super) submissions: Vec<(Submission, bool)>,
     pub(super) schedules: HashMap<(String, String), (Timestamp, Option<Submission>)>,
     pub(super) newest: Option<Timestamp>,
@@ -305,10 +308,54 @@ impl Shelf {
         })
     }
 
+    pub(super) fn lock(&mut self, lease: &Lease, name: &str, now: Timestamp) -> Result<Locking, Error> {
+        self.live(lease)?;
+        let (key, target) = (lease.key(), lock_target(name));
+        let row = self.targets.get(&target).copied().unwrap_or_default();
+        let waiting = self.queue.iter().filter(|(lock, ..)| lock == name);
+        let queue: Vec<(i64, bool)> = waiting
+            .map(|(_, run, asked)| (*run, LOCK_PATIENCE.after(*asked) > now))
+            .collect();
+        self.change(key, |row| row.is_stirred = false);
+        Ok(match judge_lock(key, row, &queue) {
+            LockVerdict::Granted { number } => {
+                let row = TargetRow {
+                    number,
+                    holder: Some(key),
+                    taker: Some(key),
+                };
+                self.targets.insert(target, row);
+                self.queue.retain(|(lock, run, _)| (lock.as_str(), *run) != (name, key));
+                Locking::Held { number }
+            }
+            LockVerdict::Waits { by, ahead } => {
+                let place = self.queue.iter_mut().find(|(lock, run, _)| lock == name && *run == key);
+                match place {
+                    Some((_, _, asked)) => *asked = now,
+                    None => self.queue.push((name.to_owned(), key, now)),
+                }
+                let by = self.row(by).head.run.clone();
+                Locking::Waits { by, ahead }
+            }
+        })
+    }
+
+    pub(super) fn unlock(&mut self, lease: &Lease, name: &str) -> Result<(), Error> {
+        self.live(lease)?;
+        let (key, target) = (lease.key(), lock_target(name));
+        self.queue.retain(|(lock, run, _)| (lock.as_str(), *run) != (name, key));
+        if let Some(row) = self.targets.get_mut(&target).filter(|row| row.holder == Some(key)) {
+            row.holder = None;
+            self.wake(&BTreeSet::from([target]));
+        }
+        Ok(())
+    }
+
     pub(super) fn release_claims(&mut self, lease: &Lease) -> Result<(), Error> {
         self.live(lease)?;
         let key = lease.key();
         self.waiters.retain(|(_, waiter)| *waiter != key);
+        self.queue.retain(|(_, run, _)| *run != key);
         let mut freed = BTreeSet::new();
         for (target, row) in &mut self.targets {
             if row.holder == Some(key) {
@@ -316,11 +363,18 @@ impl Shelf {
                 freed.insert(target.clone());
             }
         }
-        let woken: Vec<i64> = self
-            .waiters
-            .iter()
+        self.wake(&freed);
+        Ok(())
+    }
+
+    /// Those that wait for one of these targets, or in the queue of one of these locks, are due.
+    fn wake(&mut self, freed: &BTreeSet<String>) {
+        let waiting = self.waiters.iter().map(|(target, waiter)| (target.clone(), *waiter));
+        let queued = self.queue.iter().map(|(lock, run, _)| (lock_target(lock), *run));
+        let woken: Vec<i64> = waiting
+            .chain(queued)
             .filter(|(target, _)| freed.contains(target))
-            .map(|(_, waiter)| *waiter)
+            .map(|(_, waiter)| waiter)
             .collect();
         self.waiters.retain(|(target, _)| !freed.contains(target));
         for waiter in woken {
@@ -332,7 +386,6 @@ impl Shelf {
                 }
             });
         }
-        Ok(())
     }
 
     pub(super) fn post(&mut self, run: &RunId, signal: Signal, now: Timestamp) -> Result<(), Error> {

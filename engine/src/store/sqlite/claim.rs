@@ -3,9 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::{Fault, signed, unsigned};
-use super::{head, lease};
+use super::{head, lease, lock};
 use crate::ports::store::{Claiming, Lease};
-use crate::store::rules::{ClaimVerdict, TargetRow, judge_claim};
+use crate::store::rules::{ClaimVerdict, TargetRow, judge_claim, lock_name};
 
 pub struct Wish {
     pub targets: Vec<String>,
@@ -66,7 +66,7 @@ pub fn claim(connection: &Connection, lease: &Lease, wish: &Wish) -> Result<Clai
     }
 }
 
-fn row(connection: &Connection, target: &str) -> Result<TargetRow, rusqlite::Error> {
+pub(super) fn row(connection: &Connection, target: &str) -> Result<TargetRow, rusqlite::Error> {
     let found = connection
         .prepare_cached("SELECT number, holder, taker FROM claims WHERE target = ?1")?
         .query_row([target], |row| {
@@ -97,17 +97,22 @@ pub fn release(connection: &Connection, lease: &Lease) -> Result<(), Fault> {
         .query_map([key], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     stop_waiting(connection, key)?;
-    for target in targets {
-        connection
-            .prepare_cached(
-                "UPDATE heads SET stirred = owner IS NOT NULL, \
-                 wake = CASE WHEN owner IS NULL THEN min(coalesce(wake, at), at) ELSE wake END \
-                 WHERE id IN (SELECT run FROM waiters WHERE target = ?1)",
-            )?
-            .execute([&target])?;
-        connection
-            .prepare_cached("DELETE FROM waiters WHERE target = ?1")?
-            .execute([&target])?;
-    }
+    lock::leave(connection, key, None)?;
+    targets.iter().try_for_each(|target| wake(connection, target))?;
     Ok(())
+}
+
+/// Those that wait for a target, or in the queue of a lock, are due.
+pub(super) fn wake(connection: &Connection, target: &str) -> Result<(), rusqlite::Error> {
+    connection
+        .prepare_cached(
+            "UPDATE heads SET stirred = owner IS NOT NULL, \
+             wake = CASE WHEN owner IS NULL THEN min(coalesce(wake, at), at) ELSE wake END \
+             WHERE id IN (SELECT run FROM waiters WHERE target = ?1 UNION SELECT run FROM queue WHERE lock = ?2)",
+        )?
+        .execute(params![target, lock_name(target)])?;
+    connection
+        .prepare_cached("DELETE FROM waiters WHERE target = ?1")?
+        .execute([target])
+        .map(drop)
 }

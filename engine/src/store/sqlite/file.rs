@@ -16,7 +16,7 @@ const APPLICATION_ID: i32 = 0x4d72_646e;
 
 /// One step a format. A step and the number that it leads to are committed together, so an interrupted migration goes on
 /// where it stopped.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("locks.sql")];
 
 /// How long one process waits for another's transaction. Theirs take milliseconds; a stopped process must not stop us for
 /// longer than a lease lives.

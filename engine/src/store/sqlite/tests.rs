@@ -285,9 +285,9 @@ fn what_is_no_store_is_refused() {
 
     let place = Directory::new();
     drop(place.store());
-    place.raw().pragma_update(None, "user_version", 2).unwrap();
+    place.raw().pragma_update(None, "user_version", 3).unwrap();
     let why = place.refusal();
-    assert!(why.contains("has format 2; this build reads up to 1"), "{why}");
+    assert!(why.contains("has format 3; this build reads up to 2"), "{why}");
 }
 
 #[test]

@@ -144,6 +144,22 @@ impl<'p> Cast<'p> {
         found.map(|unit| unit.cloned())
     }
 
+    /// Says so where no gate of the workflow asks for that lock: nothing would come of it.
+    pub fn lock(&self, written: &str, place: &Place, cx: &mut Context<'_>) {
+        let gates = self.plan.into_iter().flat_map(|plan| plan.workflow().gates.values());
+        let locks: Vec<&str> = gates
+            .filter_map(|gate| match &gate.kind {
+                GateKind::Lock(lock) => Some(lock.name.as_str()),
+                _ => None,
+            })
+            .collect();
+        if self.plan.is_some() && !locks.contains(&written) {
+            let message = format!("no gate of the workflow asks for a lock `{written}`");
+            let hint = suggestion::hint(written, locks);
+            cx.report(Diagnostic::new(Code::SCRIPT, place.clone(), message).maybe_hint(hint));
+        }
+    }
+
     pub fn kind_of(&self, gate: GateId) -> Option<&'p GateKind> {
         self.plan.map(|plan| &plan.gate(gate).1.kind)
     }

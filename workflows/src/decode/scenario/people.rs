@@ -42,7 +42,12 @@ pub static ACT: Shape = Shape {
             "roll the whole run back, also after its end, for this reason",
         ),
         optional("retry", Form::Text, "a new attempt, for this reason"),
-        required("by", Form::Text, "the person's name"),
+        optional(
+            "signal",
+            Form::Name,
+            "a system outside posts what this gate waits for, each time it asks",
+        ),
+        required("by", Form::Text, "the person's name, or the system's"),
         optional(
             "roles",
             Form::List(&Form::Text),
@@ -70,11 +75,17 @@ pub static ACT: Shape = Shape {
             Form::Boolean,
             "with `retry`: from the start (default false)",
         ),
+        optional(
+            "passed",
+            Form::Boolean,
+            "with `signal`: whether it passed (default true, with `payload` nothing)",
+        ),
+        optional("payload", Form::Anything, "with `signal`: the JSON that is posted"),
     ],
 };
 
-const VERBS: [&str; 9] = [
-    "approve", "reject", "pause", "resume", "promote", "skip", "abort", "rollback", "retry",
+const VERBS: [&str; 10] = [
+    "approve", "reject", "pause", "resume", "promote", "skip", "abort", "rollback", "retry", "signal",
 ];
 
 pub fn read(node: &Node, cast: &Cast<'_>, cx: &mut Context<'_>) -> Option<Act> {
@@ -135,7 +146,12 @@ fn verb(fields: &Fields<'_>, cx: &mut Context<'_>) -> Option<&'static str> {
 }
 
 fn deed(verb: &'static str, fields: &Fields<'_>, cast: &Cast<'_>, cx: &mut Context<'_>) -> Option<Deed> {
-    for (key, with) in [("freezeBake", "pause"), ("fromStart", "retry")] {
+    for (key, with) in [
+        ("freezeBake", "pause"),
+        ("fromStart", "retry"),
+        ("passed", "signal"),
+        ("payload", "signal"),
+    ] {
         if fields.get(key).is_some() && verb != with {
             let message = format!("`{key}` belongs to `{with}`, not to `{verb}`");
             cx.error(Code::SCRIPT, &fields.key_place(key), message);
@@ -154,6 +170,7 @@ fn deed(verb: &'static str, fields: &Fields<'_>, cast: &Cast<'_>, cx: &mut Conte
         "skip" => Deed::SkipGate(cast.gate(node, cx)?),
         "abort" => Deed::Abort,
         "rollback" => Deed::Rollback,
+        "signal" => posted(node, fields, cast, cx)?,
         _ => Deed::Retry {
             from_start: fields.boolean("fromStart", cx).unwrap_or(false),
         },
@@ -161,12 +178,29 @@ fn deed(verb: &'static str, fields: &Fields<'_>, cast: &Cast<'_>, cx: &mut Conte
     Some(deed)
 }
 
+/// A system's post to a gate that waits for one.
+fn posted(node: &Node, fields: &Fields<'_>, cast: &Cast<'_>, cx: &mut Context<'_>) -> Option<Deed> {
+    let gate = cast.gate(node, cx)?;
+    if !matches!(cast.kind_of(gate), Some(GateKind::Signal(_))) {
+        let written = node.as_text().unwrap_or_default();
+        let message = format!("the gate `{written}` waits for no signal");
+        cx.report(
+            Diagnostic::new(Code::SCRIPT, node.place.clone(), message)
+                .hint("people `approve` what asks them; services answer under `gates`"),
+        );
+        return None;
+    }
+    let payload = fields.get("payload").map(value::json);
+    let passed = fields.boolean("passed", cx).or(payload.is_none().then_some(true));
+    Some(Deed::Signal { gate, passed, payload })
+}
+
 /// A gate that can ask a person: an approval, or any that may ask when it is breached.
 fn answered(node: &Node, cast: &Cast<'_>, cx: &mut Context<'_>) -> Option<GateId> {
     let gate = cast.gate(node, cx)?;
-    if matches!(cast.kind_of(gate), Some(GateKind::Window(_))) {
+    if let Some(GateKind::Window(_) | GateKind::Lock(_)) = cast.kind_of(gate) {
         let written = node.as_text().unwrap_or_default();
-        let message = format!("the gate `{written}` asks the clock, never a person");
+        let message = format!("the gate `{written}` never asks a person");
         cx.report(Diagnostic::new(Code::SCRIPT, node.place.clone(), message).hint("`skip` leaves it out"));
         return None;
     }
@@ -188,7 +222,7 @@ fn moment(verb: Option<&str>, fields: &Fields<'_>, cast: &Cast<'_>, cx: &mut Con
         );
         return None;
     }
-    let is_answer = matches!(verb, Some("approve" | "reject"));
+    let is_answer = matches!(verb, Some("approve" | "reject" | "signal"));
     match (at, stage, after) {
         (Some(at), _, _) => Some(Moment::OfRun(at?)),
         (None, stage, after) if is_answer => {

@@ -230,10 +230,10 @@ fn every_example_of_the_page_is_one() {
     let design = DESIGN
         .replacen(
             "    office-hours: {window",
-            "    smoke-test: {http: {url: 'http://a.example.com'}}\n    change-freeze-api: {http: {url: 'http://b.example.com'}}\n    office-hours: {window",
+            "    smoke-test: {http: {url: 'http://a.example.com'}}\n    change-freeze-api: {http: {url: 'http://b.example.com'}}\n    load-test: {signal: {accept: payload.p99 < 300.0}}\n    office-hours: {window",
             1,
         )
-        .replace("before: [office-hours]", "before: [office-hours, smoke-test, change-freeze-api]");
+        .replace("before: [office-hours]", "before: [office-hours, smoke-test, change-freeze-api, load-test]");
     let files = [("payments-api.yaml", design.as_str()), FILES[1], FILES[2]];
     let mut seen = 0;
     for block in page.split("```yaml\n").skip(1) {

@@ -14,7 +14,7 @@ use crate::document::source::Place;
 use crate::duration::Duration;
 use crate::limits;
 use crate::plan::GateId;
-use crate::scenario::{Course, Reach, Reply, ReplyKind, World};
+use crate::scenario::{Course, Holder, Reach, Reply, ReplyKind, World};
 use crate::workflow::{GateKind, MetricUnit};
 
 pub static WORLD: Shape = Shape {
@@ -44,6 +44,11 @@ pub static WORLD: Shape = Shape {
             "faults",
             Form::List(&Form::Object(&faults::FAULT)),
             "what is wrong with platforms and with the engine",
+        ),
+        optional(
+            "locks",
+            Form::Map(&Form::OneOrMore(&Form::Object(&HOLDER))),
+            "other runs that hold a lock, by its name (default: it is free)",
         ),
         optional(
             "clock",
@@ -106,6 +111,17 @@ static REPLY: Shape = Shape {
     ],
 };
 
+static HOLDER: Shape = Shape {
+    name: "a holder of a lock",
+    summary: "Another run that holds a lock for a while.",
+    one_of: &[],
+    keys: &[
+        required("by", Form::Text, "the other run's name"),
+        optional("after", Form::Duration, "counted from this run's start (default 0s)"),
+        optional("for", Form::Duration, "how long it is held (default: to the end)"),
+    ],
+};
+
 const WORDS: [&str; 3] = ["pass", "fail", "error"];
 
 const REPLIES: [(&str, ReplyKind); 3] = [
@@ -130,6 +146,11 @@ pub fn read(node: &Node, cast: &Cast<'_>, cx: &mut Context<'_>) -> Option<World>
             gates.insert(gate, replies);
         }
     }
+    let mut locks = BTreeMap::new();
+    for (name, place, node) in fields.entries("locks", cx) {
+        cast.lock(name, place, cx);
+        locks.insert(name.to_owned(), holders(node, cx));
+    }
     let people = rows(&fields, "people", cx)
         .iter()
         .filter_map(|node| people::read(node, cast, cx))
@@ -142,6 +163,7 @@ pub fn read(node: &Node, cast: &Cast<'_>, cx: &mut Context<'_>) -> Option<World>
         people,
         faults,
         upsets,
+        locks,
     })
 }
 
@@ -183,6 +205,19 @@ fn courses(node: &Node, unit: Option<&MetricUnit>, cast: &Cast<'_>, cx: &mut Con
     read
 }
 
+fn holders(node: &Node, cx: &mut Context<'_>) -> Vec<Holder> {
+    let rows = value::one_or_more(node).iter();
+    let read = rows.filter_map(|row| {
+        let fields = Fields::read(row, &HOLDER, cx)?;
+        Some(Holder {
+            by: fields.text("by", cx)?,
+            after: fields.duration("after", cx).unwrap_or(Duration::ZERO),
+            lasting: fields.duration("for", cx),
+        })
+    });
+    read.collect()
+}
+
 fn reach(fields: &Fields<'_>, cast: &Cast<'_>, cx: &mut Context<'_>) -> Reach {
     let regions = fields.get("regions").map(|node| {
         let names = value::list(node, cx).unwrap_or_default();
@@ -221,6 +256,8 @@ fn replies(node: &Node, cast: &Cast<'_>, cx: &mut Context<'_>) -> Vec<Reply> {
 fn is_asked(gate: GateId, name: &str, place: &Place, cast: &Cast<'_>, cx: &mut Context<'_>) -> bool {
     let hint = match cast.kind_of(gate) {
         Some(GateKind::Approval(_)) => "people answer it: write `people: [{approve: …}]`",
+        Some(GateKind::Lock(_)) => "other runs hold its lock: say so under `locks`",
+        Some(GateKind::Signal(_)) => "somebody posts it: write `people: [{signal: …}]`",
         Some(GateKind::Window(_)) => "the clock answers it: `start` says when the run begins",
         Some(GateKind::Metric(_) | GateKind::Compare(_) | GateKind::Trend(_) | GateKind::Budget(_)) => {
             "it reads a metric: say under `metrics` what that does"
@@ -230,6 +267,7 @@ fn is_asked(gate: GateId, name: &str, place: &Place, cast: &Cast<'_>, cx: &mut C
             | GateKind::Command(_)
             | GateKind::Kayenta(_)
             | GateKind::Health
+            | GateKind::Completed(_)
             | GateKind::NotYet { .. },
         )
         | None => {
