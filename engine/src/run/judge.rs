@@ -11,6 +11,8 @@ mod harm;
 mod kayenta;
 mod metric;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 mod trend;
 

@@ -17,7 +17,7 @@ use crate::run::verdict::{Judgement, Level};
 
 const MINUTE: i64 = 60;
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
 
@@ -37,7 +37,7 @@ fn metrics(unit: MetricUnit) -> BTreeMap<String, Metric> {
     BTreeMap::from([("memory".to_owned(), metric)])
 }
 
-fn sample(value: Option<f64>) -> Sample {
+pub(super) fn sample(value: Option<f64>) -> Sample {
     Sample {
         value,
         samples: None,
@@ -46,7 +46,7 @@ fn sample(value: Option<f64>) -> Sample {
     }
 }
 
-fn counts(total: f64, parts: &[f64]) -> Counts {
+pub(super) fn counts(total: f64, parts: &[f64]) -> Counts {
     Counts {
         window: minutes(10),
         total: sample(Some(total)),
@@ -69,14 +69,14 @@ fn comparing(of: Compared) -> CompareGate {
     }
 }
 
-fn errors() -> CompareGate {
+pub(super) fn errors() -> CompareGate {
     comparing(Compared::Counts {
         bad: "bad".into(),
         total: "total".into(),
     })
 }
 
-fn judged(gate: &Gate, answer: Answer, change: impl FnOnce(&mut Circumstances<'_>)) -> Judgement {
+pub(super) fn judged(gate: &Gate, answer: Answer, change: impl FnOnce(&mut Circumstances<'_>)) -> Judgement {
     let metrics = metrics(MetricUnit::Bytes);
     let now = at(120 * MINUTE);
     let mut of = Circumstances {
@@ -88,7 +88,7 @@ fn judged(gate: &Gate, answer: Answer, change: impl FnOnce(&mut Circumstances<'_
     judge(&Reading { at: now, answer }, &of)
 }
 
-fn compared(compare: CompareGate, candidate: Counts, baseline: Counts) -> Judgement {
+pub(super) fn compared(compare: CompareGate, candidate: Counts, baseline: Counts) -> Judgement {
     let answer = Answer::Counts {
         candidate,
         baseline: Some(baseline),
@@ -344,7 +344,7 @@ fn course(points: impl IntoIterator<Item = (i64, f64)>) -> Course {
 
 const MI: f64 = 1024.0 * 1024.0;
 
-fn leak() -> TrendGate {
+pub(super) fn leak() -> TrendGate {
     TrendGate {
         query: "memory".into(),
         limit: 1024.0 * MI,
@@ -434,7 +434,7 @@ fn a_course_without_points_or_old_ones_is_no_data() {
     assert_eq!(full.level(), Level::Fail);
 }
 
-fn cpu(test: CourseTest) -> CompareGate {
+pub(super) fn cpu(test: CourseTest) -> CompareGate {
     CompareGate {
         fails_beyond: None,
         margin: 0.1,
@@ -602,4 +602,17 @@ fn units_and_order_change_no_verdict() {
             judgement
         );
     }
+}
+
+/// CAL-8: where one question of twenty could not be answered, all together are at most as good as that.
+#[test]
+fn one_error_among_twenty_is_no_pass_of_all() {
+    let well = || compared(errors(), counts(100_000.0, &[100.0]), counts(900_000.0, &[900.0]));
+    let broken = Answer::Error {
+        why: "the judge broke down".into(),
+    };
+    let broken = judged(&gate(GateKind::Compare(errors())), broken, |_| {});
+    assert_eq!((broken.level(), broken.opens()), (Level::Error, false));
+    let worst = (0..19).map(|_| well().level()).chain([broken.level()]).max();
+    assert_eq!(worst, Some(Level::Error));
 }
