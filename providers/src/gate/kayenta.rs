@@ -5,6 +5,9 @@
 //! After a crash the memory is gone: the question was given to Kayenta as the execution's parent, so an analysis under way is found among
 //! the running ones and taken up again. At most the one that ended in between is made twice.
 
+#[cfg(test)]
+mod stories;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
