@@ -234,16 +234,14 @@ impl Run {
             // Before the shift there is no change of share to be newer than; the node's own waiting is the measure.
             _ => Timestamp::MIN,
         };
-        let is_trend = matches!(gate.kind, GateKind::Trend(_));
         Circumstances {
             since,
             frozen,
             share: region.map(|region| region.ordered_share()),
             // Both look through the plan, which may be large: only for those who ask.
             exposed: match gate.kind {
-                GateKind::Trend(_) | GateKind::Compare(_) if !gate.initial_delay.is_zero() || is_trend => {
-                    self.exposed_since(node.region, since)
-                }
+                GateKind::Trend(_) => self.exposed_since(node.region, since),
+                GateKind::Compare(_) if !gate.initial_delay.is_zero() => self.exposed_since(node.region, since),
                 _ => since,
             },
             bake: node.bake,

@@ -7,7 +7,7 @@ use super::compared::{Way, alpha, counted, percent};
 use super::harm::{Allowed, Pair};
 use super::{Circumstances, shown, unknown};
 use crate::run::reading::{Counts, KindCounts};
-use crate::run::statistics::counts::{SequentialCounts, difference_between};
+use crate::run::statistics::counts::{SequentialCounts, rate_between};
 use crate::run::statistics::holm;
 use crate::run::verdict::{Grounds, Judgement, Level};
 
@@ -334,10 +334,9 @@ impl Comparison<'_> {
             pair.total[1],
         );
         let grounds = Grounds::new("sequential count test", p, alpha).spending(alpha);
-        let grounds = match difference_between(pair.bad, pair.total, alpha) {
-            Some((low, high)) => grounds.finding(low, rate - others, high),
-            None => grounds,
-        };
+        let bounds = [0, 1].map(|arm| rate_between(pair.bad[arm], pair.total[arm], alpha / 2.0).unwrap_or((0.0, 1.0)));
+        let [own, other] = bounds;
+        let grounds = grounds.finding(own.0 - other.1, rate - others, own.1 - other.0);
         (because, grounds)
     }
 }

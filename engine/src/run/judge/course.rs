@@ -36,15 +36,9 @@ pub(super) fn judged(
     let grace = step.saturating_mul(3);
     // A fresh instance is not compared: its caches are empty and its heap is small.
     let warm = of.gate.initial_delay.after(of.exposed);
-    let [candidate, baseline] = [Some(candidate), baseline].map(|course| course.map(|course| later(course, warm)));
-    let (Some(candidate), baseline) = (candidate.as_ref(), baseline.as_ref()) else {
-        return unknown(
-            Level::NoData,
-            "there is no reading of the candidate".to_owned(),
-            grace,
-            of,
-        );
-    };
+    let candidate = &later(candidate, warm);
+    let baseline = baseline.map(|course| later(course, warm));
+    let baseline = baseline.as_ref();
     let pairs = match pairs(candidate, baseline, *step, of) {
         Ok(pairs) => pairs,
         Err((level, because)) => return unknown(level, because, grace, of),
@@ -72,7 +66,7 @@ pub(super) fn judged(
 }
 
 /// Values of both arms at the same instants, oldest first.
-pub(super) fn pairs(
+fn pairs(
     candidate: &Course,
     baseline: Option<&Course>,
     step: Duration,
@@ -127,8 +121,9 @@ pub(super) fn by_instant(course: &Course) -> std::collections::BTreeMap<jiff::Ti
 /// The points of a course from an instant on.
 fn later(course: &Course, from: Timestamp) -> Course {
     Course {
+        query: course.query.clone(),
+        step: course.step,
         points: course.points.iter().filter(|point| point.0 >= from).copied().collect(),
-        ..course.clone()
     }
 }
 

@@ -4,8 +4,6 @@ use statrs::distribution::{Beta, ContinuousCDF};
 use statrs::function::factorial::ln_binomial;
 use statrs::function::gamma::ln_gamma;
 
-use super::normal_quantile;
-
 /// A sequential multinomial test: events arrive, and under the null hypothesis each falls into arm `i` with the probability that the arm's
 /// share of traffic says. It may be looked at any number of times: the chance of ever rejecting a true null hypothesis at `alpha` is at
 /// most `alpha`.
@@ -149,34 +147,12 @@ pub fn rate_between(bad: f64, total: f64, alpha: f64) -> Option<(f64, f64)> {
 /// Half an event and ten others: bad requests are rare before anything is known.
 const RARE: [f64; 2] = [0.5, 10.0];
 
-/// Bounds for the difference of two rates, the first less the second, at the two-sided level `alpha`: from the score intervals of both.
-///
-/// None where an arm has no trials, or has more events than trials. *Source*: R. Newcombe, Statistics in Medicine 17 (1998), method 10.
-pub fn difference_between(events: [f64; 2], trials: [f64; 2], alpha: f64) -> Option<(f64, f64)> {
-    let z = normal_quantile(1.0 - alpha / 2.0);
-    let score = |arm: usize| {
-        let (x, n) = (events[arm], trials[arm]);
-        if n.is_nan() || n <= 0.0 || !(0.0..=n).contains(&x) || !z.is_finite() {
-            return None;
-        }
-        let rate = x / n;
-        let middle = rate + z * z / (2.0 * n);
-        let width = z * (rate * (1.0 - rate) / n + z * z / (4.0 * n * n)).sqrt();
-        let scale = 1.0 + z * z / n;
-        Some((rate, (middle - width) / scale, (middle + width) / scale))
-    };
-    let ((one, one_low, one_high), (other, other_low, other_high)) = (score(0)?, score(1)?);
-    let low = one - other - (one - one_low).hypot(other_high - other);
-    let high = one - other + (one_high - one).hypot(other - other_low);
-    Some((low, high))
-}
-
 #[cfg(test)]
 mod tests {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
-    use super::{SequentialCounts, difference_between, fisher_greater, rate_at_least, rate_at_most, rate_between};
+    use super::{SequentialCounts, fisher_greater, rate_at_least, rate_at_most, rate_between};
     use crate::run::statistics::close;
 
     #[test]
@@ -218,19 +194,6 @@ mod tests {
         assert_eq!(test.p_value(&[1.0]), None);
         assert_eq!(test.p_value(&[0.0, 0.0]), Some(1.0));
         assert_eq!((test.evidence(&[0.0, 0.0]), test.evidence(&[1.0])), (Some(0.0), None));
-    }
-
-    #[test]
-    fn differences_of_rates_have_their_known_bounds() {
-        // Newcombe's first example.
-        let (low, high) = difference_between([56.0, 48.0], [70.0, 80.0], 0.05).unwrap();
-        assert!(
-            (low - 0.0524).abs() < 1e-4 && (high - 0.3339).abs() < 1e-4,
-            "{low} {high}"
-        );
-        assert_eq!(difference_between([0.0, 1.0], [0.0, 10.0], 0.05), None);
-        assert_eq!(difference_between([11.0, 1.0], [10.0, 10.0], 0.05), None);
-        assert_eq!(difference_between([f64::NAN, 1.0], [10.0, 10.0], 0.05), None);
     }
 
     #[test]
