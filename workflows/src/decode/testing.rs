@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::decode::gate::GATE;
 use crate::decode::{Given, Reading, Surroundings, read};
 use crate::vocabulary::{
     AudienceKey, Audiences, Availability, Capabilities, Kind, ProviderKind, SettingKey, SettingsReader, Shares,
@@ -35,22 +36,7 @@ pub fn vocabulary() -> Vocabulary {
         key("traffic", false),
         key("promotion", false),
     ];
-    let available = [
-        "metric",
-        "approval",
-        "window",
-        "http",
-        "command",
-        "compare",
-        "trend",
-        "budget",
-        "kayenta",
-        "health",
-        "signal",
-        "lock",
-        "completed",
-    ]
-    .map(kind(Availability::Available));
+    let gates = GATE.one_of.iter().copied().map(kind(Availability::Available));
     Vocabulary {
         providers: vec![
             provider("sandbox", Availability::Available, &[], |_| Ok(mirroring(1))),
@@ -68,7 +54,7 @@ pub fn vocabulary() -> Vocabulary {
                 Ok(of_users(settings))
             }),
         ],
-        gates: available.into_iter().collect(),
+        gates: gates.collect(),
         sources: vec![
             SourceKind {
                 name: "prometheus",
